@@ -1,0 +1,258 @@
+"""The crew's work in the admin: transcripts to look at, actions to decide, pauses to make and to lift."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from agents import services
+from agents.models import Action, CrewRun, ModelCall, Pause, Step, ToolCall
+from agents.pauses import UnknownScope, check_scope
+from incidents.access import caller_of
+from incidents.admin import IncidentAdmin
+from incidents.adminbase import ModelForm, RecordAdmin, RecordInline, pretty, tell_changed
+from incidents.models import Incident, Role
+
+
+class ActionInline(RecordInline):
+    model = Action
+    fields = ("kind", "target", "status", "reason", "proposed_at", "decided_by", "result", "helped")
+    show_change_link = True
+
+
+class RunInline(RecordInline):
+    model = CrewRun
+    verbose_name_plural = "investigations"
+    fields = ("number", "started_at", "finished_at")
+    show_change_link = True
+
+
+class IncidentWithCrewAdmin(IncidentAdmin):
+    """The records' page of an incident, with what the crew did about it."""
+
+    inlines = (ActionInline, RunInline, *IncidentAdmin.inlines)
+
+    def view_on_site(self, incident: Incident) -> str:
+        return f"/incidents/{incident.pk}"
+
+
+# `incidents` knows no crew, so its page is exchanged here for the one that shows it.
+admin.site.unregister(Incident)
+admin.site.register(Incident, IncidentWithCrewAdmin)
+
+
+@admin.register(Action)
+class ActionAdmin(RecordAdmin):
+    """Changes to the world. A person's yes or no is given here or on the incident's page."""
+
+    list_display = ("id", "kind", "target", "status", "incident", "expires_at", "decided_by", "helped")
+    list_filter = ("status", "kind", "helped")
+    list_select_related = ("target", "incident")
+    search_fields = ("target__key", "incident__alert_name", "reason")
+    actions = ("approve", "reject")
+    fields = (
+        "incident",
+        "kind",
+        "target",
+        "status",
+        "reason",
+        "what_authorize_said",
+        "target_state",
+        "proposed_at",
+        "expires_at",
+        "decided_at",
+        "decided_by",
+        "executing_at",
+        "finished_at",
+        "result",
+        "helped",
+    )
+
+    @admin.display(description="authorize()")
+    def what_authorize_said(self, action: Action) -> SafeString | str:
+        return pretty(action.decision or None)
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        found = caller_of(request.user)
+        return found is not None and found.may(Role.OPERATOR)
+
+    @admin.action(description="Approve", permissions=["decide"])
+    def approve(self, request: HttpRequest, queryset: QuerySet[Action]) -> None:
+        self._decide(request, queryset, services.approve, "approved")
+
+    @admin.action(description="Reject", permissions=["decide"])
+    def reject(self, request: HttpRequest, queryset: QuerySet[Action]) -> None:
+        self._decide(request, queryset, services.reject, "rejected")
+
+    def _decide(
+        self, request: HttpRequest, queryset: QuerySet[Action], decide: Callable[..., Action], what: str
+    ) -> None:
+        done, not_done = 0, []
+        for action in queryset:
+            try:
+                decide(action, by=request.user.get_username())
+                done += 1
+            except services.NotWaiting as error:
+                not_done.append(f"not {what}: {error}")
+        tell_changed(self, request, done=done, what=what, not_done=not_done)
+
+
+class PauseForm(ModelForm):
+    """A new pause; its scope must be something that exists."""
+
+    def clean_scope(self) -> str:
+        try:
+            return check_scope(self.cleaned_data["scope"])
+        except UnknownScope as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+@admin.register(Pause)
+class PauseAdmin(RecordAdmin):
+    """Pauses. `*` without an end is the kill switch."""
+
+    form = PauseForm
+    list_display = ("scope", "until", "reason", "by", "created_at", "lifted_at")
+    search_fields = ("scope", "reason")
+    actions = ("lift",)
+
+    def get_fields(self, request: HttpRequest, obj: Pause | None = None) -> tuple[str, ...]:
+        new = ("scope", "until", "reason")
+        return new if obj is None else (*new, "by", "created_at", "lifted_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Pause | None = None) -> tuple[str, ...]:
+        return () if obj is None else self.get_fields(request, obj)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return admin.ModelAdmin.has_add_permission(self, request)
+
+    def has_lift_permission(self, request: HttpRequest) -> bool:
+        return self.has_add_permission(request)
+
+    def save_model(self, request: HttpRequest, obj: Pause, form: ModelForm, change: bool) -> None:
+        by = request.user.get_username()
+        obj.pk = services.pause(scope=obj.scope, until=obj.until, by=by, reason=obj.reason).pk
+
+    @admin.action(description="Lift", permissions=["lift"])
+    def lift(self, request: HttpRequest, queryset: QuerySet[Pause]) -> None:
+        done, not_done = 0, []
+        for pause in queryset:
+            if pause.lifted_at is not None:
+                not_done.append(f"{pause} was lifted before")
+                continue
+            services.lift(pause, by=request.user.get_username())
+            done += 1
+        tell_changed(self, request, done=done, what="lifted", not_done=not_done)
+
+
+class StepInline(RecordInline):
+    model = Step
+    fields = ("agent", "number", "state", "rung", "started_at", "finished_at", "error")
+    show_change_link = True
+
+
+@admin.register(CrewRun)
+class CrewRunAdmin(RecordAdmin):
+    """Investigations."""
+
+    list_display = ("id", "incident", "number", "started_at", "finished_at")
+    list_select_related = ("incident",)
+    search_fields = ("incident__alert_name",)
+    inlines = (StepInline,)
+
+
+class ToolCallInline(RecordInline):
+    model = ToolCall
+    fields = ("call_id", "tool", "arguments", "shown", "seconds", "error")
+    show_change_link = True
+
+
+class ModelCallInline(RecordInline):
+    model = ModelCall
+    fields = ("model", "input_tokens", "cached_tokens", "output_tokens", "cost_usd", "seconds", "error")
+    show_change_link = True
+
+
+@admin.register(Step)
+class StepAdmin(RecordAdmin):
+    """Agents' turns."""
+
+    list_display = ("id", "agent", "number", "run", "state", "rung", "attempts", "error")
+    list_filter = ("agent", "state", "rung")
+    list_select_related = ("run",)
+    inlines = (ToolCallInline, ModelCallInline)
+    hidden = ("output",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [*super().get_fields(request, obj), "answer"]
+
+    @admin.display(description="output")
+    def answer(self, step: Step) -> SafeString | str:
+        return pretty(step.output)
+
+
+@admin.register(ToolCall)
+class ToolCallAdmin(RecordAdmin):
+    """Readings of the world, whole and redacted."""
+
+    list_display = ("id", "tool", "call_id", "step", "started_at", "seconds", "error")
+    list_filter = ("tool",)
+    list_select_related = ("step",)
+    fields = (
+        "step",
+        "attempt",
+        "call_id",
+        "tool",
+        "asked",
+        "whole",
+        "read",
+        "shown",
+        "error",
+        "started_at",
+        "seconds",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ToolCall]:
+        return super().get_queryset(request).defer("output", "data")
+
+    @admin.display(description="arguments")
+    def asked(self, call: ToolCall) -> SafeString | str:
+        return pretty(call.arguments or None)
+
+    @admin.display(description="output")
+    def whole(self, call: ToolCall) -> SafeString | str:
+        return pretty(call.output)
+
+    @admin.display(description="data")
+    def read(self, call: ToolCall) -> SafeString | str:
+        return pretty(call.data or None)
+
+
+@admin.register(ModelCall)
+class ModelCallAdmin(RecordAdmin):
+    """Requests to models, as they were sent and answered."""
+
+    list_display = ("id", "model", "step", "input_tokens", "output_tokens", "cost_usd", "seconds", "error")
+    list_filter = ("model",)
+    list_select_related = ("step",)
+    hidden = ("request", "response")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ModelCall]:
+        return super().get_queryset(request).defer("request", "response")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [*super().get_fields(request, obj), "sent", "answered"]
+
+    @admin.display(description="request")
+    def sent(self, call: ModelCall) -> SafeString | str:
+        return pretty(call.request)
+
+    @admin.display(description="response")
+    def answered(self, call: ModelCall) -> SafeString | str:
+        return pretty(call.response)

@@ -1,0 +1,103 @@
+"""The crew's state machine: one short task per step, each claimed, each committed with what follows it."""
+
+from __future__ import annotations
+
+import logging
+
+from django.db import transaction
+from django.utils import timezone
+from opentelemetry import trace
+
+from agents import crew, executor, services, watch
+from agents.models import CrewRun, Step
+from incidents import services as incident_services
+from incidents.context import current_incident
+from incidents.models import Event, Incident
+from incidents.queue import State, working
+
+logger = logging.getLogger(__name__)
+tracer = trace.get_tracer("homelab.agents")
+HANDLERS = {
+    Step.Agent.MONITOR: crew.monitor,
+    Step.Agent.ANALYST: crew.analyst,
+    Step.Agent.HEALER: crew.healer,
+    Step.Agent.EXECUTOR: executor.execute,
+    Step.Agent.PROOF: watch.look,
+    Step.Agent.COMMUNICATOR: crew.communicate,
+}
+
+
+def advance(pk: int) -> None:
+    """Take a step's turn, if it is due and nobody else has it."""
+    step: Step | None = Step.queue.claim(pk)
+    if step is None:
+        return
+    token = current_incident.set(step.run.incident_id)
+    try:
+        with tracer.start_as_current_span(f"agent {step.agent}") as span:
+            span.set_attribute("gen_ai.agent.name", step.agent)
+            span.set_attribute("homelab.incident.id", step.run.incident_id)
+            _take(step)
+    finally:
+        if step.state == State.DEAD:
+            _abandon(step)
+        current_incident.reset(token)
+
+
+def _take(step: Step) -> None:
+    if step.attempts > step.MAX_ATTEMPTS:  # its workers were killed, so nobody counted the failures
+        step.fail(f"given up after {step.attempts - 1} attempts", permanent=True)
+        return
+    incident = step.run.incident
+    over = incident.status == Incident.Status.CLOSED
+    if over and step.agent not in (Step.Agent.COMMUNICATOR, Step.Agent.EXECUTOR):
+        step.finish(finished_at=timezone.now())
+        return
+    if step.started_at is None:
+        step.save_progress(started_at=timezone.now())
+    with working(step):
+        HANDLERS[Step.Agent(step.agent)](step)
+
+
+@transaction.atomic
+def _abandon(step: Step) -> None:
+    """A step that died is never silence: the timeline says so, people are told, the watch goes on."""
+    incident = step.run.incident
+    logger.error("%s is dead: %s", step, step.error)
+    text = f"{step.agent} gave up: {step.error}"
+    incident_services.record(incident, Event.Kind.AGENT, step.agent, text, {"step": step.pk})
+    incident.refresh_from_db()
+    if step.agent == Step.Agent.COMMUNICATOR or incident.status == Incident.Status.CLOSED:
+        return
+    if incident.status == Incident.Status.INVESTIGATING:
+        incident_services.transition(
+            incident, Incident.Status.PROVING, actor="crew", text="no action; watching"
+        )
+    if incident.status == Incident.Status.PROVING:
+        crew.begin_watch(step, incident)
+    services.add_step(step.run, Step.Agent.COMMUNICATOR)
+
+
+def retry(step: Step) -> bool:
+    """A person takes a dead step up again; False when it is not dead."""
+    return bool(
+        Step.objects.filter(pk=step.pk, state=State.DEAD).update(
+            state=State.WAITING, due_at=timezone.now(), attempts=0, hinted_at=None, error=""
+        )
+    )
+
+
+def start_waiting_runs() -> int:
+    """Begin what a lost signal left: new incidents without an open run."""
+    waiting = Incident.objects.filter(status=Incident.Status.NEW).values_list("pk", flat=True)[:100]
+    return sum(services.start_run(pk) is not None for pk in list(waiting))
+
+
+def close_run(incident_id: int) -> None:
+    """A verdict was given: end the run and let the Communicator say it."""
+    incident = Incident.objects.get(pk=incident_id)
+    run = CrewRun.objects.filter(incident=incident, finished_at=None).first()
+    if run is None:
+        return
+    services.finish_run(incident)
+    services.add_step(run, Step.Agent.COMMUNICATOR)

@@ -1,0 +1,67 @@
+"""The typed answers that end an agent's turn. A model calls them as tools, playbooks return them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Certainty = Literal["CONFIRMED", "LIKELY", "INCONCLUSIVE"]
+Text = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Triage(Answer):
+    """The Monitor's answer: is the alert real, and what does it touch?"""
+
+    state: Literal["firing", "cleared", "unknown"] = Field(description="The alert's own expression, now")
+    affected: list[str] = Field(default_factory=list, max_length=20, description="Targets or instances")
+    summary: Text
+
+
+class Claim(Answer):
+    """One statement with its proof: a tool call of this incident and a literal piece of its output."""
+
+    text: Text
+    call_id: str = Field(max_length=80, description="Id of the tool call whose output says so")
+    quote: str = Field(min_length=4, max_length=500, description="Copied literally from that output")
+
+
+class Diagnosis(Answer):
+    """The Analyst's answer: why. Claims whose quote is not in the output are struck by code."""
+
+    cause: Text
+    certainty: Certainty
+    claims: list[Claim] = Field(default_factory=list, max_length=8)
+    dropped: list[str] = Field(
+        default_factory=list, max_length=8, description="Hypotheses weighed and dropped"
+    )
+    code: str = Field(
+        default="", max_length=80, description="Name of the playbook's cause; models leave it empty"
+    )
+
+
+class Remediation(Answer):
+    """The Healer's answer: the least disruptive action, or none. It is a proposal; code decides."""
+
+    action: Literal["restart_container", "none"]
+    target: str | None = Field(default=None, max_length=300, description="Inventory key, docker:host/name")
+    reason: Text
+
+
+class Message(Answer):
+    """The Communicator's answer."""
+
+    body: Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+ANSWERS: dict[str, type[Answer]] = {
+    "submit_triage": Triage,
+    "submit_diagnosis": Diagnosis,
+    "submit_remediation": Remediation,
+    "submit_message": Message,
+}
+TERMINAL_TOOL = {answer: name for name, answer in ANSWERS.items()}

@@ -1,0 +1,21 @@
+"""Routes of the crew's work. As everywhere, a trailing slash is welcome and never needed."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver, re_path
+from rest_framework.routers import SimpleRouter
+
+from agents.api import views
+
+router = SimpleRouter()
+router.trailing_slash = "/?"
+router.register("actions", views.ActionViewSet, basename="api-action")
+router.register("pauses", views.PauseViewSet, basename="api-pause")
+api_patterns: list[URLPattern | URLResolver] = [
+    re_path(
+        r"^incidents/(?P<incident_id>[0-9]{1,18})/runs/?$",
+        views.IncidentRunsView.as_view(),
+        name="api-incident-runs",
+    ),
+    *router.urls,
+]

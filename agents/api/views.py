@@ -1,0 +1,98 @@
+"""The crew's work under `/api/v1/`, and a person's yes or no to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.decorators import action as endpoint
+from rest_framework.generics import ListAPIView
+from rest_framework.mixins import RetrieveModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents import services
+from agents.api import serializers
+from agents.models import Action, CrewRun, Pause
+from incidents.access import caller
+from incidents.api.queries import IdPagination
+from incidents.api.views import Records
+from incidents.models import Incident
+
+
+class IncidentRunsView(ListAPIView[CrewRun]):
+    """The investigations of one incident, with steps, tool calls and model calls."""
+
+    open_read = True
+    pagination_class = IdPagination
+    serializer_class = serializers.CrewRunSerializer
+
+    def get_queryset(self) -> QuerySet[CrewRun]:
+        if getattr(self, "swagger_fake_view", False):
+            return CrewRun.objects.none()
+        incident = get_object_or_404(Incident, pk=self.kwargs["incident_id"])
+        return incident.runs.prefetch_related("steps__tool_calls", "steps__model_calls")
+
+
+class ActionViewSet(RetrieveModelMixin, Records):
+    """Actions: proposed, decided, and at most once executed."""
+
+    open_read = True
+    queryset = Action.objects.select_related("target")
+    serializer_class = serializers.ActionSerializer
+
+    @extend_schema(
+        request=None, responses={200: serializers.ActionSerializer, 410: serializers.GoneSerializer}
+    )
+    @endpoint(detail=True, methods=["post"])
+    def approve(self, request: Request, pk: str) -> Response:
+        """A person's yes; 410 when the question is no longer open."""
+        return self._decide(lambda action: services.approve(action, by=caller(request).name))
+
+    @extend_schema(
+        request=serializers.RejectionSerializer,
+        responses={200: serializers.ActionSerializer, 410: serializers.GoneSerializer},
+    )
+    @endpoint(detail=True, methods=["post"])
+    def reject(self, request: Request, pk: str) -> Response:
+        """A person's no; 410 when the question is no longer open."""
+        said = serializers.RejectionSerializer(data=request.data)
+        said.is_valid(raise_exception=True)
+        reason = said.validated_data["reason"]
+        return self._decide(lambda action: services.reject(action, by=caller(request).name, reason=reason))
+
+    def _decide(self, decide: Callable[[Action], Action]) -> Response:
+        try:
+            action = decide(self.get_object())
+        except services.NotWaiting as error:
+            gone = {"detail": str(error), "status": error.action.status}
+            return Response(gone, status=status.HTTP_410_GONE)
+        return Response(self.get_serializer(action).data)
+
+
+class PauseViewSet(Records):
+    """Pauses: in a scope nothing is changed until a time, or until the pause is lifted."""
+
+    queryset = Pause.objects.all()
+    serializer_class = serializers.PauseSerializer
+
+    @extend_schema(request=serializers.NewPauseSerializer, responses={201: serializers.PauseSerializer})
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Pause a scope."""
+        wanted = serializers.NewPauseSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        pause = services.pause(by=caller(request).name, **wanted.validated_data)
+        return Response(self.get_serializer(pause).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=None, responses={200: serializers.PauseSerializer})
+    @endpoint(detail=True, methods=["post"])
+    def lift(self, request: Request, pk: str) -> Response:
+        """End a pause now. One that was lifted before stays as it was."""
+        pause = self.get_object()
+        services.lift(pause, by=caller(request).name)
+        pause.refresh_from_db()
+        return Response(self.get_serializer(pause).data)

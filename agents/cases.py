@@ -1,0 +1,89 @@
+"""An incident as tools and agents see it: a `Case`, free of the ORM."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from agents import promql
+from agents.tools import docker
+from agents.tools.base import Case
+from incidents import inventory
+from incidents.models import Episode, Incident, Target
+
+
+def expression_of(episode: Episode) -> str | None:
+    """The alert's own expression: of our own check, else `g0.expr` of its link. Never fetched."""
+    if episode.condition and "expression" in episode.condition:
+        return str(episode.condition["expression"])
+    return promql.expression_of(episode.generator_url)
+
+
+def prometheus_of(episode: Episode) -> str | None:
+    """Where the alert says it came from, `http://host:port`; None when it does not say."""
+    parts = urlsplit(episode.generator_url)
+    return f"{parts.scheme}://{parts.netloc.rsplit('@', 1)[-1]}" if parts.netloc else None
+
+
+def first_episode(incident: Incident) -> Episode | None:
+    """The alert that an investigation starts from: one that fires and has a target, the oldest."""
+    rows = list(incident.episodes.order_by("id")[:50])
+    rows.sort(key=lambda row: (row.ends_at is not None, row.target_id is None, row.pk))
+    return rows[0] if rows else None
+
+
+def build(incident: Incident) -> Case:
+    episode = first_episode(incident)
+    target = incident.target
+    labels = episode.labels if episode else {}
+    expression = expression_of(episode) if episode else None
+    return Case(
+        incident_id=incident.pk,
+        alert_name=episode.alert_name if episode else incident.alert_name,
+        severity=incident.severity,
+        labels=labels,
+        annotations=episode.annotations if episode else {},
+        starts_at=incident.started_at,
+        source=incident.source,
+        expression=expression,
+        measure=promql.measured(expression) if expression else None,
+        prometheus_of_alert=prometheus_of(episode) if episode else None,
+        target=target.key if target else None,
+        target_kind=target.kind if target else None,
+        candidates=inventory.bind(labels).candidates if target is None else (),
+    )
+
+
+def bind_target(incident: Incident) -> Target | None:
+    """Bind an incident that has no target yet, after a fresh look at the inventory.
+
+    A container may be younger than the last look, so the engines are asked again.
+    """
+    if incident.target is not None:
+        return incident.target
+    if settings.DOCKER_HOSTS:
+        refresh_inventory()
+    for episode in incident.episodes.order_by("id")[:50]:
+        target = inventory.bind(episode.labels).target
+        if target is not None:
+            Episode.objects.filter(pk=episode.pk).update(target=target)
+            Incident.objects.filter(pk=incident.pk, target=None).update(target=target)
+            incident.target = target
+            return target
+    return None
+
+
+def refresh_inventory() -> docker.Listing:
+    """Ask every Docker host what it runs. A host that is silent keeps its rows."""
+    listing = docker.list_containers()
+    for host in settings.DOCKER_HOSTS:
+        if host in listing.errors:
+            continue
+        things = [
+            inventory.Described("docker", host, each.name, each.as_facts())
+            for each in listing.containers
+            if each.host == host
+        ]
+        inventory.refresh(kind="docker", host=host, things=things)
+    return listing

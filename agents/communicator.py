@@ -1,0 +1,143 @@
+"""The Communicator: a template over what the others found. Nobody waits for a model to be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents import transcript
+from agents.actions import spec_of
+from agents.models import Action, CrewRun, Step
+from incidents import notifications
+from incidents.models import Incident, Notification, Verdict
+from incidents.notifications import headline, incident_link, people_time
+
+Kind = Notification.Kind
+INTERRUPTING_ENDS = {Verdict.NOT_FIXED, Verdict.RELAPSED, Verdict.UNKNOWN}
+ENDINGS = {
+    Verdict.VERIFIED: "fixed and verified",
+    Verdict.CLEARED_BEFORE_ACTION: "cleared by itself",
+    Verdict.RESOLVED_BY_HUMAN: "resolved by a person",
+    Verdict.NOT_FIXED: "NOT fixed",
+    Verdict.RELAPSED: "relapsed",
+    Verdict.UNKNOWN: "ended without proof",
+    Verdict.FALSE_ALARM: "false alarm",
+}
+
+
+def tell(incident: Incident, run: CrewRun) -> bool:
+    """Queue the message that the incident's state calls for; False when nobody needs one."""
+    if incident.adopted:
+        return False  # one summary tells of all that fired before we looked
+    if incident.verdict is not None:
+        return _tell_end(incident, run, Verdict(incident.verdict))
+    action = incident.actions.select_related("target").order_by("-id").first()
+    if action is not None and action.status == Action.Status.AWAITING_APPROVAL:
+        return _tell_decision(incident, run, action)
+    return _tell_analysis(incident, run, action)
+
+
+def _tell_decision(incident: Incident, run: CrewRun, action: Action) -> bool:
+    assert action.expires_at is not None
+    verb = action.get_kind_display().split(" ", 1)[0]
+    until = people_time(action.expires_at)
+    body = [
+        *_findings(run),
+        f"Proposed: {action}. It {spec_of(action).touches(action.target)}.",
+        f"Asks because {_asks(action)}.",
+        f"Approve or reject until {until}: {incident_link(incident)}",
+    ]
+    notifications.supersede_opened(incident)
+    title = headline(incident, f"{verb}? until {until}")
+    _send(incident, Kind.DECISION, title, body, f"decision:{action.pk}")
+    return True
+
+
+def _tell_analysis(incident: Incident, run: CrewRun, action: Action | None) -> bool:
+    """The opening, with what was found; once for each time the incident opened."""
+    rest, lines = _what_happens(incident, action)
+    if incident.severity_class == "critical":
+        kind, transition = Kind.OPENED, notifications.opened_transition(incident)
+    elif action is not None and action.status in (Action.Status.REFUSED, Action.Status.WITHDRAWN):
+        kind, transition = Kind.UPDATE, f"refused:{action.pk}"
+    else:
+        kind, transition = Kind.UPDATE, f"analysed:{run.number}"
+    body = [*_findings(run), *lines, incident_link(incident)]
+    _send(incident, kind, headline(incident, rest), body, transition)
+    return True
+
+
+def _what_happens(incident: Incident, action: Action | None) -> tuple[str, list[str]]:
+    if action is None:
+        return "needs a person", [f"No action: {_healer_reason(incident)}"]
+    if action.status in (Action.Status.REFUSED, Action.Status.WITHDRAWN):
+        return "not acted on", [f"Not done: {action}. {action.result or _refusals(action)}"]
+    if action.status in (Action.Status.FAILED, Action.Status.UNKNOWN):
+        status = action.get_status_display()
+        return f"{action.get_kind_display()}: {status}", [f"{action}: {status}. {action.result}"]
+    return f"{action.get_kind_display()} under way", [f"Doing: {action}."]
+
+
+def _tell_end(incident: Incident, run: CrewRun, verdict: Verdict) -> bool:
+    ending = ENDINGS[verdict]
+    done = incident.remediation_taken or "nothing"
+    body = [
+        *_findings(run),
+        f"Done: {done}.",
+        f"Verdict: {verdict.value}: {incident.proof_note}",
+        incident_link(incident),
+    ]
+    kind = Kind.ENDED if verdict in INTERRUPTING_ENDS else Kind.UPDATE
+    notifications.supersede_opened(incident)
+    _send(incident, kind, headline(incident, ending), body, f"ended:{incident.reopened}:{verdict.value}")
+    return True
+
+
+def _send(incident: Incident, kind: Notification.Kind, title: str, body: list[str], transition: str) -> None:
+    text = "\n".join(line for line in body if line)
+    notifications.tell(incident, kind, title=title, body=text, transition=transition)
+
+
+def _findings(run: CrewRun) -> list[str]:
+    """The cause with its certainty and first checked quote, the rung, and what happened last time."""
+    diagnosis = transcript.answer_of(run, Step.Agent.ANALYST)
+    if diagnosis is None:
+        return [run.incident.description, "Not analysed."]
+    lines = [f"Cause ({diagnosis['certainty']}): {diagnosis['cause']}"]
+    quote = next((claim["quote"] for claim in diagnosis["claims"] if claim["found"]), None)
+    if quote:
+        lines.append(f"Evidence: “{quote}”")
+    step = run.steps.filter(agent=Step.Agent.ANALYST, state="done").order_by("-number").first()
+    if step is not None:
+        why = f" ({step.rung_reason})" if step.rung_reason else ""
+        lines.append(f"Worked by: {step.rung}{why}")
+    return [*lines, *_last_time(run.incident)]
+
+
+def _last_time(incident: Incident) -> list[str]:
+    last = incident.previous
+    if last is None:
+        return []
+    ending = ENDINGS[Verdict(last.verdict)] if last.verdict else "still open"
+    return [f"Last time (#{last.pk}): {last.remediation_taken or 'nothing was done'}, {ending}"]
+
+
+def _asks(action: Action) -> str:
+    return _texts(action, "ask") or "nothing is done without a yes"
+
+
+def _refusals(action: Action) -> str:
+    return _texts(action, "refuse")
+
+
+def _texts(action: Action, effect: str) -> str:
+    reasons: list[dict[str, Any]] = action.decision
+    return "; ".join(reason["text"] for reason in reasons if reason["effect"] == effect)
+
+
+def _healer_reason(incident: Incident) -> str:
+    step = (
+        Step.objects.filter(run__incident=incident, agent=Step.Agent.HEALER, state="done")
+        .order_by("-id")
+        .first()
+    )
+    return step.output["reason"] if step is not None and step.output else "the crew did not get that far"

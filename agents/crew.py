@@ -1,0 +1,159 @@
+"""The four agents' turns. Each is a step: read and reason without a transaction, then commit what follows.
+
+Monitor → Analyst → Healer → (executor) → proof, and the Communicator after the Healer and at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from agents import answers, cases, communicator, evidence, proof, reasoners, services, transcript
+from agents.actions import SPECS
+from agents.loop import A, Brief, Limits, Observation, Request, Toolbox
+from agents.models import Action, ActionKind, Step
+from agents.policy import Decision, authorize
+from agents.tools import available
+from agents.tools.base import ToolError
+from incidents import services as incident_services
+from incidents.models import Event, Incident, Target, Verdict
+from incidents.redaction import clean
+
+Status = Incident.Status
+LIMITS = Limits(steps=8, seconds=80.0)
+
+
+def monitor(step: Step) -> None:
+    """Is the alert real, and what is affected? The expression is read by code, whoever reasons."""
+    incident = step.run.incident
+    cases.bind_target(incident)
+    brief = _brief(step, answers.Triage)
+    reading = _read_expression(step, brief)
+    brief = _brief(step, answers.Triage, reading=dict(reading.data) if reading else None)
+    triage = reasoners.think(step, brief, LIMITS)
+    with transaction.atomic():
+        output = {**triage.model_dump(), "reading": dict(reading.data) if reading else None}
+        if not _finish(step, output, triage.summary):
+            return
+        if reading is not None and _never_fired(reading.data):
+            note = "the expression has fresh samples and was not true since before the alert's start"
+            incident_services.close(incident, Verdict.FALSE_ALARM, actor="monitor", note=note)
+            return
+        services.add_step(step.run, Step.Agent.ANALYST)
+
+
+def _read_expression(step: Step, brief: Brief[Any]) -> Observation | None:
+    if not any(tool.name == "alert_expression" for tool in brief.tools):
+        return None
+    toolbox = Toolbox(brief, clean, transcript.recorder(step))
+    return toolbox.call(Request(id="monitor-expression", tool="alert_expression", arguments={}))
+
+
+def _never_fired(reading: Any) -> bool:
+    return reading.get("state") == "cleared" and reading.get("was_firing") is False
+
+
+def analyst(step: Step) -> None:
+    """Why? Claims carry quotes; code strikes those that the stored outputs do not hold."""
+    triage = transcript.answer_of(step.run, Step.Agent.MONITOR)
+    diagnosis = reasoners.think(step, _brief(step, answers.Diagnosis, triage=triage), LIMITS)
+    checked = evidence.check(diagnosis, transcript.outputs(step.run))
+    incident = step.run.incident
+    with transaction.atomic():
+        output = {
+            "cause": checked.cause,
+            "certainty": checked.certainty,
+            "claims": [vars(claim) for claim in checked.claims],
+            "dropped": list(checked.dropped),
+            "code": checked.code,
+        }
+        if not _finish(step, output, f"{checked.certainty}: {checked.cause}"):
+            return
+        fields = {"root_cause": checked.cause, "certainty": checked.certainty, "rung": step.rung}
+        Incident.objects.filter(pk=incident.pk).update(**fields)
+        services.add_step(step.run, Step.Agent.HEALER)
+
+
+def healer(step: Step) -> None:
+    """What, if anything? A proposal; `authorize()` decides, and nothing is done in this step."""
+    incident = step.run.incident
+    context = {
+        "triage": transcript.answer_of(step.run, Step.Agent.MONITOR),
+        "diagnosis": transcript.answer_of(step.run, Step.Agent.ANALYST),
+    }
+    remediation = reasoners.think(step, _brief(step, answers.Remediation, **context), LIMITS)
+    proposal = _weigh(step, remediation) if remediation.action != "none" else None
+    with transaction.atomic():
+        if not _finish(step, remediation.model_dump(), remediation.reason):
+            return
+        incident.refresh_from_db()
+        if incident.status == Status.CLOSED:
+            return
+        if isinstance(proposal, str):
+            incident_services.record(incident, Event.Kind.REFUSED, "authorize", proposal)
+        elif proposal is not None:
+            services.propose(*proposal)
+        if incident.status == Status.INVESTIGATING:
+            incident_services.transition(incident, Status.PROVING, actor="healer", text="no action; watching")
+        if incident.status != Status.ACTING:
+            begin_watch(step, incident)
+        services.add_step(step.run, Step.Agent.COMMUNICATOR)
+
+
+def _weigh(step: Step, remediation: answers.Remediation) -> tuple[Action, Decision] | str:
+    """A drafted action with its decision; or why there can be none."""
+    incident = step.run.incident
+    target = Target.objects.filter(key=remediation.target or "", gone_at=None).first()
+    if target is None:
+        candidates = cases.build(incident).candidates
+        hint = f"; the labels fit {', '.join(candidates)}" if candidates else ""
+        return f"{remediation.action}: {remediation.target!r} is not in the inventory{hint}"
+    kind = ActionKind(remediation.action)
+    try:
+        state = SPECS[kind].state(target)
+    except ToolError as error:
+        return f"{kind.label} {target.key}: its state cannot be read: {error}"
+    look = proof.observe(incident)
+    action = services.draft(step, kind=kind, target=target, reason=remediation.reason, state=state)
+    decision = authorize(action, state=state, fault=look.state, fault_reason=look.reason, approved=False)
+    return action, decision
+
+
+def begin_watch(step: Step, incident: Incident) -> None:
+    """Look at the expression from now on, though nothing was done: it may clear by itself or by hand."""
+    progress = proof.begin(incident)
+    services.add_step(step.run, Step.Agent.PROOF, after=1.0, output=progress.as_json())
+
+
+def communicate(step: Step) -> None:
+    """Tell people, in a template's words: what is known now, or how it ended."""
+    incident = Incident.objects.select_related("target").get(pk=step.run.incident_id)
+    with transaction.atomic():
+        if communicator.tell(incident, step.run):
+            _finish(step, {"told": True}, "told people")
+        else:
+            _finish(step, {"told": False}, "")
+
+
+def _brief(step: Step, answer: type[A], **context: Any) -> Brief[A]:
+    return Brief(
+        agent=step.agent,
+        case=cases.build(step.run.incident),
+        answer=answer,
+        tools=tuple(available()),
+        context=context,
+    )
+
+
+def _finish(step: Step, output: dict[str, Any], text: str) -> bool:
+    """Commit an agent's answer, and say it on the timeline; False when another worker took the step over."""
+    if not step.finish(
+        output=output, rung=step.rung, rung_reason=step.rung_reason[:300], finished_at=timezone.now()
+    ):
+        return False
+    if text:
+        data = {"step": step.pk, "rung": step.rung}
+        incident_services.record(step.run.incident, Event.Kind.AGENT, step.agent, text, data)
+    return True

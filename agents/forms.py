@@ -1,0 +1,27 @@
+"""What people write on the pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from incidents.models import Verdict
+
+HUMAN_VERDICTS = (Verdict.FALSE_ALARM, Verdict.RESOLVED_BY_HUMAN)
+
+
+class AnnotationForm(forms.Form):
+    """What a person knows better; an empty verdict leaves it as it is."""
+
+    cause = forms.CharField(required=False, max_length=10_000, widget=forms.Textarea(attrs={"rows": 2}))
+    note = forms.CharField(required=False, max_length=10_000, widget=forms.Textarea(attrs={"rows": 2}))
+    verdict = forms.ChoiceField(
+        required=False, choices=[("", ""), *((verdict.value, verdict.label) for verdict in HUMAN_VERDICTS)]
+    )
+
+    def annotation(self) -> dict[str, Any]:
+        """The keyword arguments of `services.annotate`."""
+        said = self.cleaned_data
+        verdict = Verdict(said["verdict"]) if said["verdict"] else None
+        return {"cause": said["cause"], "note": said["note"], "verdict": verdict}

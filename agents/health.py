@@ -1,0 +1,175 @@
+"""The scheduled check: what nobody alerted about, by the same road as any alert.
+
+Findings: scrape targets down, containers unhealthy or restarting, and firing alerts that no delivery
+brought. "No issues" opens nothing; an integration that does not answer resolves nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from agents import cases
+from agents.promql import quote
+from agents.tools import alertmanager
+from agents.tools.base import ToolError
+from agents.tools.prometheus_client import Prometheus, Target
+from incidents import intake, jobs, notifications
+from incidents.alertmanager import Alert, label_fingerprint
+from incidents.models import Episode, Incident
+
+logger = logging.getLogger(__name__)
+SOURCE = "health-check"
+# A target that misses one scrape, or a container that is just starting, is no finding.
+GRACE_SECONDS = 30
+
+
+def run() -> dict[str, Any]:
+    """Check everything once; counts of findings, and the errors by integration."""
+    first = not jobs.ran_before("health_check")
+    errors: dict[str, str] = {}
+    findings: dict[str, list[Alert]] = {}
+    for name, look in (("prometheus", _targets_down), ("docker", _sick_containers)):
+        try:
+            found = look()
+        except ToolError as error:
+            errors[name] = str(error)
+            continue
+        if found is not None:
+            findings[name] = found
+    opened = [incident for name, found in findings.items() for incident in _report(name, found, quiet=first)]
+    opened += _missed_by_deliveries(errors, quiet=first)
+    opened += _silent_watchdogs()
+    if first:
+        _tell_adopted(opened)
+    counts = {name: len(found) for name, found in findings.items()}
+    return {"findings": counts, "incidents": sorted(set(opened)), "errors": errors}
+
+
+def _targets_down() -> list[Alert] | None:
+    if settings.PROMETHEUS_URL is None:
+        return None
+    down = [target for target in Prometheus(settings.PROMETHEUS_URL).targets() if target.health == "down"]
+    return [_target_down(target) for target in down if not _alerted(target.labels)]
+
+
+def _target_down(target: Target) -> Alert:
+    labels = {**target.labels, "alertname": "TargetDown", "severity": "warning"}
+    matchers = ", ".join(
+        f"{name}={quote(target.labels[name])}" for name in ("job", "instance") if name in target.labels
+    )
+    why = target.last_error or "no reason given"
+    summary = f"Prometheus cannot scrape {target.instance} of job {target.job}: {why}"
+    return _finding(labels, summary, {"expression": f"up{{{matchers}}} == 0"})
+
+
+def _alerted(labels: Mapping[str, str]) -> bool:
+    """Whether an alert of somebody else about the same scrape target is open."""
+    open_rows = Episode.objects.firing().exclude(source=SOURCE)
+    same = {f"labels__{name}": labels[name] for name in ("job", "instance") if name in labels}
+    return bool(same) and open_rows.filter(**same).exists()
+
+
+def _sick_containers() -> list[Alert] | None:
+    if not settings.DOCKER_HOSTS:
+        return None
+    listing = cases.refresh_inventory()
+    if listing.errors:
+        # Resolving what is not seen would call a silent host healthy.
+        raise ToolError("; ".join(listing.errors.values()))
+    sick = (each for each in listing.containers if _is_sick(each.status, each.health))
+    return [_container_finding(each.host, each.name, each.status, each.health) for each in sick]
+
+
+def _is_sick(status: str, health: str | None) -> bool:
+    return status == "restarting" or health == "unhealthy"
+
+
+def _container_finding(host: str, name: str, status: str, health: str | None) -> Alert:
+    state = "restarting" if status == "restarting" else str(health)
+    labels = {
+        "alertname": "ContainerRestarting" if status == "restarting" else "ContainerUnhealthy",
+        "severity": "warning",
+        "container": name,
+        "host": host,
+    }
+    return _finding(labels, f"container {name} on {host} is {state}", {"container": f"docker:{host}/{name}"})
+
+
+def _finding(labels: Mapping[str, str], summary: str, condition: Mapping[str, Any]) -> Alert:
+    return Alert(
+        fingerprint=label_fingerprint(labels),
+        firing=True,
+        labels=labels,
+        annotations={"summary": summary},
+        starts_at=timezone.now(),
+        ends_at=None,
+        condition=condition,
+    )
+
+
+def _report(name: str, found: Iterable[Alert], *, quiet: bool) -> list[int]:
+    """Open what is found, and end what was found before and is gone."""
+    alerts = {alert.fingerprint: alert for alert in found}
+    kind = "expression" if name == "prometheus" else "container"
+    mine = Episode.objects.firing().filter(source=SOURCE, condition__has_key=kind)
+    now = timezone.now()
+    gone = [_resolved(row, now) for row in mine if row.fingerprint not in alerts]
+    return intake.apply_alerts(source=SOURCE, alerts=[*alerts.values(), *gone], quiet=quiet)
+
+
+def _resolved(row: Episode, now: Any) -> Alert:
+    return Alert(
+        fingerprint=row.fingerprint,
+        firing=False,
+        labels=row.labels,
+        annotations=row.annotations,
+        starts_at=row.starts_at,
+        ends_at=now,
+    )
+
+
+def _missed_by_deliveries(errors: dict[str, str], *, quiet: bool) -> list[int]:
+    """Alertmanager's active alerts for which no open episode exists; `max_alerts` cuts some off."""
+    if settings.ALERTMANAGER_URL is None:
+        return []
+    try:
+        active = alertmanager.active_alerts()
+    except ToolError as error:
+        errors["alertmanager"] = str(error)
+        return []
+    known = set(Episode.objects.firing().exclude(source=SOURCE).values_list("fingerprint", flat=True))
+    # A delivery may be on its way: Alertmanager waits group_wait before it sends.
+    old = timezone.now() - timedelta(seconds=GRACE_SECONDS)
+    missed = [alert for alert in active if alert.fingerprint not in known and alert.starts_at < old]
+    return intake.apply_alerts(source="alertmanager", alerts=missed, quiet=quiet)
+
+
+def _silent_watchdogs() -> list[int]:
+    """A watchdog that stopped coming: the road from Prometheus to here is broken."""
+    if not settings.WATCHDOG_SECONDS:
+        return []
+    since = timezone.now() - timedelta(seconds=settings.WATCHDOG_SECONDS)
+    silent = [row for row in Episode.objects.quiet_since(since) if row.incident_id is None]
+    alerts = [
+        _finding(
+            {"alertname": "WatchdogSilent", "severity": "critical", "watchdog": row.alert_name},
+            f"{row.alert_name} was last heard {row.last_seen_at:%Y-%m-%d %H:%M} UTC",
+            {"watchdog": row.pk},
+        )
+        for row in silent
+    ]
+    return intake.apply_alerts(source=SOURCE, alerts=alerts)
+
+
+def _tell_adopted(incidents: list[int]) -> None:
+    """One summary of all that fired already when homelab first looked."""
+    adopted = list(Incident.objects.filter(pk__in=incidents, adopted=True).order_by("id"))
+    if not adopted:
+        return
+    notifications.tell_summary(adopted)

@@ -1,0 +1,156 @@
+"""What an alert's expression asks for, read from its text alone. No network, no Django."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import promql_parser
+from promql_parser import (
+    BinaryExpr,
+    Expr,
+    Matcher,
+    MatchOp,
+    MatrixSelector,
+    NumberLiteral,
+    ParenExpr,
+    SubqueryExpr,
+    VectorSelector,
+)
+
+# The parser recurses on the stack, and an expression comes from whoever may post an alert: one that
+# nests some thousand deep would end the process. A rule written for people has a few dozen of these.
+MAX_LENGTH = 20_000
+MAX_OPERATIONS = 400
+_STRING = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|`[^`]*`', re.DOTALL)
+_MATCHERS = re.compile(r"\{[^{}]*\}")
+_OPERATION = re.compile(r"[-+*/%^(]|[<>=]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+
+_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_OPERATORS = ((MatchOp.Equal, "="), (MatchOp.NotEqual, "!="), (MatchOp.Re, "=~"), (MatchOp.NotRe, "!~"))
+_COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
+
+
+class PromQLError(ValueError):
+    """The text is no PromQL that can be read here."""
+
+
+def expression_of(generator_url: str) -> str | None:
+    """The expression that a Prometheus names in an alert's generatorURL (`g0.expr`), None if it has none.
+
+    The URL is only read: whoever posts an alert chooses it, so it is never fetched.
+    """
+    try:
+        query = parse_qs(urlsplit(generator_url).query)
+    except ValueError:
+        return None
+    expression = query.get("g0.expr", [""])[0].strip()
+    return expression or None
+
+
+def selectors(expr: str) -> list[str]:
+    """Every vector selector of the expression as an instant selector: name and matchers, each once.
+
+    Ranges, offsets and `@` are dropped: the question is whether the series is there now. PromQLError.
+    """
+    found = (_render(node) for node, _ in _walk(_parse(expr)) if isinstance(node, VectorSelector))
+    return list(dict.fromkeys(found))
+
+
+def longest_range(expr: str) -> float:
+    """Seconds that the expression looks back at most: ranges, subqueries and offsets, nested ones added.
+
+    A sample older than this no longer plays a part in the result. 0 for plain selectors. PromQLError.
+    """
+    return max(back for _, back in _walk(_parse(expr)))
+
+
+def measured(expr: str) -> str | None:
+    """What an alert's expression measures: its side of the outermost comparison with a number.
+
+    `up{job="a"}` of `up{job="a"} == 0`; None when it compares with no number, or cannot be read.
+    """
+    try:
+        root = _parse(expr)
+    except PromQLError:
+        return None
+    while isinstance(root, ParenExpr):
+        root = root.expr
+    if not isinstance(root, BinaryExpr) or str(root.op) not in _COMPARISONS:
+        return None
+    if isinstance(root.rhs, NumberLiteral):
+        return str(root.lhs)
+    return str(root.rhs) if isinstance(root.lhs, NumberLiteral) else None
+
+
+def quote(value: str) -> str:
+    """The text as a PromQL string literal."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _parse(expr: str) -> Expr:
+    if len(expr) > MAX_LENGTH:
+        raise PromQLError(f"expression of {len(expr)} characters, more than {MAX_LENGTH}")
+    bare = _MATCHERS.sub("", _STRING.sub("", expr))
+    if len(_OPERATION.findall(bare)) > MAX_OPERATIONS:
+        raise PromQLError(f"expression with more than {MAX_OPERATIONS} operations")
+    try:
+        return promql_parser.parse(expr)
+    except ValueError as error:
+        raise PromQLError(f"cannot read the expression: {error}") from error
+
+
+def _walk(root: Expr) -> Iterator[tuple[Expr, float]]:
+    """Each node with the seconds that it looks back, its own included.
+
+    Not `promql_parser.walk`: that takes cubic time, a second for 200 nested calls.
+    """
+    waiting = [(root, 0.0)]
+    while waiting:
+        node, outer = waiting.pop()
+        back = outer + _own_look_back(node)
+        yield node, back
+        # Reversed, so that selectors come in the order in which they are written.
+        waiting.extend((child, back) for child in reversed(_children(node)))
+
+
+def _children(node: Expr) -> list[Expr]:
+    named = [getattr(node, name, None) for name in ("lhs", "rhs", "param", "expr", "vector_selector")]
+    return [child for child in (*named, *getattr(node, "args", ())) if isinstance(child, Expr)]
+
+
+def _own_look_back(node: Expr) -> float:
+    if isinstance(node, MatrixSelector):
+        return node.range.total_seconds()
+    if isinstance(node, SubqueryExpr):
+        return _seconds(node.range) + _seconds(node.offset)
+    if isinstance(node, VectorSelector):
+        return _seconds(node.offset)
+    return 0.0
+
+
+def _seconds(span: timedelta | None) -> float:
+    """Of a negative offset 0: it looks into the future."""
+    return max(0.0, span.total_seconds()) if span is not None else 0.0
+
+
+def _render(selector: VectorSelector) -> str:
+    """As PromQL. Not the parser's own `str`, which leaves quotes and newlines of a value unescaped."""
+    groups = [selector.matchers.matchers, *selector.matchers.or_matchers]
+    alternatives = [",".join(_render_matcher(each) for each in group) for group in groups if group]
+    name = selector.name or ""
+    if name and not _METRIC_NAME.fullmatch(name):
+        return "{" + ",".join([quote(name), *alternatives]) + "}"
+    if name and not alternatives:
+        return name
+    return name + "{" + " or ".join(alternatives) + "}"
+
+
+def _render_matcher(matcher: Matcher) -> str:
+    operator = next(text for each, text in _OPERATORS if each == matcher.op)
+    label = matcher.name if _LABEL_NAME.fullmatch(matcher.name) else quote(matcher.name)
+    return f"{label}{operator}{quote(matcher.value)}"

@@ -1,0 +1,254 @@
+"""The verdict. *Fixed* means that the alert's own expression cleared on fresh samples through a hold window.
+
+`observe` reads the world once, for every alert of an incident; `judge` is pure: it turns a series of
+looks into a verdict, or None while it is too early for one. Times are seconds of this machine's clock,
+but freshness is compared in Prometheus's own clock.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from django.conf import settings
+
+from agents import cases, promql
+from agents.reading import ExpressionState, read_expression, selectors_with_samples
+from agents.tools import docker
+from agents.tools.base import ToolError
+from agents.tools.prometheus_alert import Question, question_of
+from agents.tools.prometheus_client import Prometheus
+from incidents.models import Episode, Incident, Verdict
+
+Begun = Literal["none", "done", "failed", "unknown"]
+# What a clearing means. Without knowing whether our action took place, nobody knows whose merit it is.
+CLEARED_AFTER: dict[Begun, Verdict] = {
+    "none": Verdict.CLEARED_BEFORE_ACTION,
+    "done": Verdict.VERIFIED,
+    "failed": Verdict.CLEARED_BEFORE_ACTION,
+    "unknown": Verdict.UNKNOWN,
+}
+MAX_EPISODES = 20
+FIRING, CLEARED, UNKNOWN = ExpressionState.FIRING, ExpressionState.CLEARED, ExpressionState.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Look:
+    """One reading of all of an incident's alerts."""
+
+    state: ExpressionState
+    reason: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A series of looks. `action`: what is known of the action that was begun before it."""
+
+    action: Begun
+    began_at: float
+    timeout: float
+    hold: float
+    newer_than: float | None = None  # Prometheus clock
+    must_be_fresh: tuple[str, ...] = ()
+    cleared_since: float | None = None
+    ended_since: float | None = None  # when the sender had resolved everything
+    looks: int = 0
+    last: str = ""
+
+    @property
+    def acted(self) -> bool:
+        return self.action != "none"
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Progress:
+        return cls(**{**stored, "must_be_fresh": tuple(stored["must_be_fresh"])})
+
+
+@dataclass(frozen=True)
+class Judgement:
+    progress: Progress
+    verdict: Verdict | None
+    note: str = ""
+
+
+def begin(
+    incident: Incident,
+    *,
+    action: Begun = "none",
+    newer_than: float | None = None,
+    series: tuple[str, ...] = (),
+) -> Progress:
+    """A new series; the patience covers the longest range in the expressions, which clears only so late."""
+    longest = max((_range_of(episode) for episode in _episodes(incident)), default=0.0)
+    return Progress(
+        action=action,
+        began_at=time.time(),
+        timeout=settings.PROOF_TIMEOUT_SECONDS + longest,
+        hold=float(settings.PROOF_HOLD_SECONDS),
+        newer_than=newer_than,
+        must_be_fresh=series,
+    )
+
+
+def judge(progress: Progress, look: Look, *, now: float, ended: bool) -> Judgement:
+    """What a look adds to a series. `ended`: the sender has resolved every alert."""
+    seen = replace(progress, looks=progress.looks + 1, last=f"{look.state.value}: {look.reason}")
+    seen = replace(seen, ended_since=(progress.ended_since or now) if ended else None)
+    if look.state is CLEARED:
+        return _judge_cleared(replace(seen, cleared_since=progress.cleared_since or now), look, now)
+    relapsed = progress.cleared_since is not None
+    seen = replace(seen, cleared_since=None)  # the hold window is unbroken or it is none
+    if look.state is FIRING:
+        return _judge_firing(seen, look, now, relapsed=relapsed)
+    return _judge_unknown(seen, look, now)
+
+
+def _judge_cleared(seen: Progress, look: Look, now: float) -> Judgement:
+    assert seen.cleared_since is not None
+    if now - seen.cleared_since < seen.hold:
+        return Judgement(seen, None)
+    note = f"{look.reason}; held for {seen.hold:.0f} s over {seen.looks} looks"
+    return Judgement(seen, CLEARED_AFTER[seen.action], note)
+
+
+def _judge_firing(seen: Progress, look: Look, now: float, *, relapsed: bool) -> Judgement:
+    if not seen.acted:
+        return Judgement(seen, None)  # nothing was done, so nothing failed: people were told, we keep looking
+    if relapsed:
+        return Judgement(
+            seen, Verdict.RELAPSED, f"cleared, and fired again within the hold window: {look.reason}"
+        )
+    if now - seen.began_at < seen.timeout:
+        return Judgement(seen, None)
+    return Judgement(
+        seen, Verdict.NOT_FIXED, f"still firing {seen.timeout:.0f} s after the action: {look.reason}"
+    )
+
+
+def _judge_unknown(seen: Progress, look: Look, now: float) -> Judgement:
+    since = seen.began_at if seen.acted else seen.ended_since
+    if since is None or now - since < seen.timeout:
+        return Judgement(seen, None)
+    return Judgement(seen, Verdict.UNKNOWN, f"no proof either way: {look.reason}")
+
+
+@dataclass
+class Clock:
+    """Prometheus, asked once for its version of now; None when there is none or it is away."""
+
+    client: Prometheus | None = field(
+        default_factory=lambda: Prometheus(settings.PROMETHEUS_URL) if settings.PROMETHEUS_URL else None
+    )
+
+    def now(self) -> float | None:
+        try:
+            return self.client.now() if self.client else None
+        except ToolError:
+            return None
+
+
+def observe(incident: Incident, progress: Progress | None = None) -> Look:
+    """Read every alert of an incident; the worst state of them counts."""
+    episodes = _episodes(incident)
+    if not episodes:
+        return Look(UNKNOWN, "the incident has no alert")
+    looks = [observe_episode(episode, progress) for episode in episodes]
+    return next((look for state in (FIRING, UNKNOWN) for look in looks if look.state is state), looks[0])
+
+
+def _episodes(incident: Incident) -> list[Episode]:
+    """The latest episode of each alert; of more than MAX_EPISODES, the first (a storm has one cause)."""
+    latest = {(row.source, row.fingerprint): row for row in incident.episodes.order_by("id")}
+    return list(latest.values())[:MAX_EPISODES]
+
+
+def _range_of(episode: Episode) -> float:
+    expression = cases.expression_of(episode)
+    try:
+        return promql.longest_range(expression) if expression else 0.0
+    except promql.PromQLError:
+        return 0.0
+
+
+def observe_episode(episode: Episode, progress: Progress | None = None) -> Look:
+    """Read one alert: our own check of a container, or the expression."""
+    if episode.condition and "container" in episode.condition:
+        return _observe_container(str(episode.condition["container"]))
+    if settings.PROMETHEUS_URL is None:
+        origin = cases.prometheus_of(episode)
+        where = f"the alert came from {origin}" if origin else "the alert names no Prometheus"
+        return Look(UNKNOWN, f"proof unavailable: PROMETHEUS_URL is not set ({where})")
+    client = Prometheus(settings.PROMETHEUS_URL)
+    try:
+        question = _question(client, episode)
+    except ToolError as error:
+        return Look(UNKNOWN, str(error))
+    wanted = progress.must_be_fresh if progress else ()
+    own = _selectors(question.expression) if wanted else []
+    reading = read_expression(
+        client,
+        question.expression,
+        episode.labels,
+        rule_labels=question.rule_labels,
+        newer_than=progress.newer_than if progress else None,
+        must_be_fresh=[selector for selector in wanted if selector in own],
+    )
+    return Look(reading.state, reading.reason)
+
+
+def _question(client: Prometheus, episode: Episode) -> Question:
+    return question_of(
+        client,
+        alert_name=episode.alert_name,
+        labels=episode.labels,
+        expression=cases.expression_of(episode),
+    )
+
+
+def series_now(incident: Incident) -> tuple[str, ...]:
+    """The selectors that have samples of this incident's alerts now; a proof must find them all again.
+
+    What cannot be asked is left out: the proof still wants at least one fresh selector.
+    """
+    if settings.PROMETHEUS_URL is None:
+        return ()
+    client = Prometheus(settings.PROMETHEUS_URL)
+    found: list[str] = []
+    for episode in _episodes(incident):
+        try:
+            question = _question(client, episode)
+            found += selectors_with_samples(
+                client,
+                question.expression,
+                episode.labels,
+                at=client.now(),
+                rule_labels=question.rule_labels,
+            )
+        except (ToolError, promql.PromQLError):
+            continue
+    return tuple(dict.fromkeys(found))
+
+
+def _selectors(expression: str) -> list[str]:
+    try:
+        return promql.selectors(expression)
+    except promql.PromQLError:
+        return []
+
+
+def _observe_container(key: str) -> Look:
+    """The state check of what our own health check found."""
+    try:
+        host, name = docker.resolve(key)
+        state = docker.inspect_container(host, name)
+    except ToolError as error:
+        return Look(UNKNOWN, str(error))
+    if not state.running or state.status == "restarting":
+        return Look(FIRING, f"{key} is {state.status}")
+    if state.health not in (None, "healthy", "none"):
+        return Look(FIRING, f"{key} is {state.health}")
+    return Look(CLEARED, f"{key} is running" + (" and healthy" if state.health == "healthy" else ""))

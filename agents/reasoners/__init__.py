@@ -1,0 +1,52 @@
+"""The ladder: model, then playbooks. Which rung worked a step, and why not a higher one, is on the step."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from agents import transcript
+from agents.budget import spent_out
+from agents.loop import A, AgentFailed, Brief, Limits, Reasoner, Toolbox, run_agent
+from agents.models import Step
+from agents.reasoners import openai
+from agents.reasoners.playbook import PlaybookReasoner
+from incidents.redaction import clean
+
+logger = logging.getLogger(__name__)
+
+
+def think(step: Step, brief: Brief[A], limits: Limits) -> A:
+    """An agent's answer from the highest rung that can give one; the step keeps the rung and the reason."""
+    reasoner, why_not = _model(step, brief)
+    if reasoner is not None:
+        try:
+            return _run(step, brief, reasoner, limits)
+        except (AgentFailed, openai.ModelError) as error:
+            why_not = str(error)
+            logger.warning("%s goes down to playbooks: %s", brief.agent, why_not)
+    step.rung_reason = why_not
+    return _run(step, brief, PlaybookReasoner(), limits)
+
+
+def _model(step: Step, brief: Brief[Any]) -> tuple[Reasoner | None, str]:
+    """The model's reasoner, or why there is none."""
+    if brief.agent in (Step.Agent.COMMUNICATOR,):
+        return None, "messages are templates"
+    if not openai.configured():
+        return None, "no model is configured"
+    if why := spent_out():
+        return None, why
+    return openai.OpenAIReasoner.from_settings(step), ""
+
+
+def _run(step: Step, brief: Brief[A], reasoner: Reasoner, limits: Limits) -> A:
+    step.rung = reasoner.rung
+    return run_agent(brief, reasoner, Toolbox(brief, clean, transcript.recorder(step)), limits)
+
+
+def rung_line() -> str:
+    """Which rung works, in a line for people: start banner, doctor, pages."""
+    if not openai.configured():
+        return "playbooks (no model: neither OPENAI_BASE_URL nor OPENAI_API_KEY is set)"
+    return openai.describe()

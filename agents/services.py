@@ -1,0 +1,222 @@
+"""The only writer of runs, steps and actions. Nothing here calls the world."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from agents.actions import TargetState, digest
+from agents.models import Action, ActionKind, CrewRun, Guard, Pause, Step
+from agents.policy import Decision
+from incidents import services as incident_services
+from incidents.models import Event, Incident, Target
+from incidents.queue import State, hint
+
+Status = Incident.Status
+
+
+class NotWaiting(Exception):
+    """An answer to a question that is no longer open: used, answered, withdrawn or expired."""
+
+    def __init__(self, action: Action) -> None:
+        super().__init__(f"{action} is {action.get_status_display()}")
+        self.action = action
+
+
+@transaction.atomic
+def start_run(incident_id: int) -> CrewRun | None:
+    """Begin the crew's work on a new incident; None when it is under way or over."""
+    incident = Incident.objects.select_for_update().get(pk=incident_id)
+    if incident.status != Status.NEW or not incident_services.transition(
+        incident, Status.INVESTIGATING, actor="crew", text="the crew takes it up"
+    ):
+        return None
+    finish_run(incident)  # of an earlier time, when the incident came back
+    last = incident.runs.aggregate(last=Max("number"))["last"] or 0
+    run = CrewRun.objects.create(incident=incident, number=last + 1)
+    add_step(run, Step.Agent.MONITOR)
+    return run
+
+
+def add_step(run: CrewRun, agent: Step.Agent, *, after: float = 0.0, output: Any = None) -> Step:
+    """Append an agent's next step to a run, due after some seconds."""
+    last = run.steps.filter(agent=agent).aggregate(last=Max("number"))["last"] or 0
+    due = timezone.now() + timedelta(seconds=after)
+    step = Step.objects.create(run=run, agent=agent, number=last + 1, due_at=due, output=output)
+    if not after:
+        hint(Step, step.pk)
+    return step
+
+
+def wake_proof(incident_id: int) -> None:
+    """Look at the expression now rather than at the next regular look."""
+    looks = Step.objects.filter(run__incident_id=incident_id, agent=Step.Agent.PROOF, state=State.WAITING)
+    for pk in looks.values_list("pk", flat=True):
+        Step.objects.filter(pk=pk, state=State.WAITING).update(due_at=timezone.now(), hinted_at=None)
+        hint(Step, pk)
+
+
+@transaction.atomic
+def finish_run(incident: Incident) -> None:
+    """End an incident's open run: what waits in it is over, what is being executed is not touched."""
+    now = timezone.now()
+    for run in incident.runs.filter(finished_at=None):
+        run.steps.filter(state=State.WAITING).exclude(agent=Step.Agent.COMMUNICATOR).update(
+            state=State.DONE, error="the incident was closed", finished_at=now
+        )
+        CrewRun.objects.filter(pk=run.pk).update(finished_at=now)
+    _withdraw_open(incident, "the incident was closed")
+
+
+def _withdraw_open(incident: Incident, why: str) -> None:
+    waiting = (Action.Status.PROPOSED, Action.Status.AWAITING_APPROVAL, Action.Status.APPROVED)
+    for action in incident.actions.filter(status__in=waiting):
+        change(action, Action.Status.WITHDRAWN, result=why)
+
+
+def change(action: Action, to: Action.Status, **fields: Any) -> bool:
+    """Move an action from the status it was read with; False when another worker moved it first."""
+    won = Action.objects.filter(pk=action.pk, status=action.status).update(status=to, **fields)
+    if won:
+        action.status = to
+        for name, value in fields.items():
+            setattr(action, name, value)
+    return bool(won)
+
+
+def draft(step: Step, *, kind: ActionKind, target: Target, reason: str, state: TargetState) -> Action:
+    """An action as it would be proposed, not yet written."""
+    return Action(
+        incident=step.run.incident,
+        step=step,
+        kind=kind,
+        target=target,
+        host=target.host,
+        reason=reason,
+        digest=digest(kind, target, {}, state),
+        target_state=snapshot(state),
+    )
+
+
+def snapshot(state: TargetState) -> dict[str, Any]:
+    return {**state.approved_part(), "stopped_at": state.stopped_at, "started_at": state.started_at}
+
+
+@transaction.atomic
+def propose(action: Action, decision: Decision) -> Action:
+    """Write a proposal together with what `authorize()` said of it, and what follows from that."""
+    incident, actor = action.incident, "healer"
+    action.decision = decision.as_json()
+    action.decided_at = timezone.now()
+    outcome = {
+        "allow": (Action.Status.APPROVED, Event.Kind.ALLOWED, "policy"),
+        "ask": (Action.Status.AWAITING_APPROVAL, Event.Kind.ASKED, ""),
+        "refuse": (Action.Status.REFUSED, Event.Kind.REFUSED, "policy"),
+    }[decision.effect]
+    action.status, kind, action.decided_by = outcome
+    if decision.effect == "ask":
+        action.decided_at = None
+        action.expires_at = timezone.now() + timedelta(seconds=settings.APPROVAL_SECONDS)
+    action.save()
+    data = {"action": action.pk, "reasons": action.decision}
+    incident_services.record(incident, Event.Kind.PROPOSED, actor, f"{action}: {action.reason}", data)
+    text = f"{action}: {decision.text}" if decision.text else str(action)
+    incident_services.record(incident, kind, "authorize", text, data)
+    if decision.effect == "allow":
+        _to_executor(action, actor)
+    elif decision.effect == "ask":
+        incident_services.transition(
+            incident, Status.AWAITING_APPROVAL, actor=actor, text=f"waits for a yes to: {action}"
+        )
+    return action
+
+
+def _to_executor(action: Action, actor: str) -> None:
+    incident_services.transition(action.incident, Status.ACTING, actor=actor, text=f"goes ahead: {action}")
+    add_step(action.step.run, Step.Agent.EXECUTOR, output={"action": action.pk})
+
+
+@transaction.atomic
+def approve(action: Action, *, by: str) -> Action:
+    """A person's yes, once and in time. NotWaiting when the question is no longer open."""
+    action = _waiting(action)
+    change(action, Action.Status.APPROVED, decided_at=timezone.now(), decided_by=by)
+    incident_services.record(
+        action.incident, Event.Kind.APPROVED, by, f"approved: {action}", {"action": action.pk}
+    )
+    _to_executor(action, by)
+    return action
+
+
+@transaction.atomic
+def reject(action: Action, *, by: str, reason: str = "") -> Action:
+    """A person's no. NotWaiting when the question is no longer open."""
+    action = _waiting(action)
+    change(action, Action.Status.REJECTED, decided_at=timezone.now(), decided_by=by, result=reason)
+    text = f"rejected: {action}" + (f" ({reason})" if reason else "")
+    incident_services.record(action.incident, Event.Kind.REJECTED, by, text, {"action": action.pk})
+    incident_services.transition(action.incident, Status.PROVING, actor=by, text="no action; watching on")
+    wake_proof(action.incident_id)
+    return action
+
+
+def _waiting(action: Action) -> Action:
+    found = (
+        Action.objects.select_for_update().select_related("incident", "target", "step__run").get(pk=action.pk)
+    )
+    late = found.expires_at is not None and found.expires_at <= timezone.now()
+    if found.status != Action.Status.AWAITING_APPROVAL or late:
+        raise NotWaiting(found)
+    return found
+
+
+@transaction.atomic
+def expire(action: Action) -> bool:
+    """A question that nobody answered in time; the incident is watched on."""
+    if not change(action, Action.Status.EXPIRED):
+        return False
+    incident_services.record(
+        action.incident, Event.Kind.EXPIRED, "policy", f"nobody answered: {action}", {"action": action.pk}
+    )
+    return incident_services.transition(
+        action.incident, Status.PROVING, actor="policy", text="the question expired; watching on"
+    )
+
+
+def lock_guard() -> None:
+    """Executions are begun one at a time, so that limits are counted by one worker at a time."""
+    try:
+        with transaction.atomic():
+            Guard.objects.get_or_create(pk=1)
+    except IntegrityError:
+        pass
+    Guard.objects.select_for_update().get(pk=1)
+
+
+@transaction.atomic
+def settle_outcome(incident: Incident, *, helped: bool | None) -> None:
+    """Write on an incident's executed actions what the proof said of them."""
+    done = (Action.Status.DONE, Action.Status.FAILED, Action.Status.UNKNOWN)
+    incident.actions.filter(status__in=done, helped=None).update(helped=helped)
+
+
+@transaction.atomic
+def pause(*, scope: str, until: datetime | None, by: str, reason: str) -> Pause:
+    row = Pause.objects.create(scope=scope, until=until, by=by, reason=reason)
+    incident_services.record(
+        None, Event.Kind.PAUSED, by, f"paused {scope}", {"pause": row.pk, "reason": reason}
+    )
+    return row
+
+
+@transaction.atomic
+def lift(row: Pause, *, by: str) -> None:
+    if Pause.objects.filter(pk=row.pk, lifted_at=None).update(lifted_at=timezone.now()):
+        incident_services.record(
+            None, Event.Kind.RESUMED, by, f"lifted the pause of {row.scope}", {"pause": row.pk}
+        )

@@ -1,0 +1,33 @@
+"""Celery tasks of the crew. Each takes a primary key; what it does is decided by the row."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from agents import advance as machine
+from agents import contested, services
+from agents.models import Step
+from incidents.queue import sweep
+
+
+@shared_task
+def advance(pk: int) -> None:
+    machine.advance(pk)
+
+
+@shared_task
+def start_run(incident_id: int) -> None:
+    services.start_run(incident_id)
+
+
+@shared_task
+def settle_contested(episode_id: int) -> None:
+    contested.settle(episode_id)
+
+
+@shared_task
+def sweep_crew() -> None:
+    """Repeat the hints of steps that wait; begin and settle what a lost signal left."""
+    sweep(Step)
+    machine.start_waiting_runs()
+    contested.settle_all()

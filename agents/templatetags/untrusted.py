@@ -1,0 +1,42 @@
+"""Text that strangers wrote, on a page: escaped, and linked only where a link does no harm."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from incidents.notifications import duration
+
+register = template.Library()
+WEB = ("http", "https")
+
+
+@register.filter
+def web_link(address: Any) -> SafeString | str:
+    """A link for http and https, which tells the other side nothing of us; anything else as plain text."""
+    text = str(address or "")
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return text
+    if parts.scheme.lower() not in WEB or not parts.netloc:
+        return text
+    return format_html('<a href="{}" rel="noopener nofollow noreferrer">{}</a>', text, text)
+
+
+@register.filter
+def pretty(value: Any) -> str:
+    """JSON to read; text as it is. Autoescaped by the template."""
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+@register.filter
+def took(seconds: float | None) -> str:
+    """`137s` as `2m`; a dash while it is not known."""
+    return "–" if seconds is None else duration(timedelta(seconds=seconds))

@@ -1,0 +1,156 @@
+"""One JSON GET for the tools: a total deadline, a cap on size, no redirect to another origin."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, TypeVar
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+
+import requests
+import urllib3
+
+from agents.tools.base import ToolError
+
+T = TypeVar("T")
+
+DEADLINE = 10.0  # seconds, from the look-up of the name to the last byte
+MAX_BYTES = 16 * 1024 * 1024
+MAX_REDIRECTS = 3
+_CHUNK = 64 * 1024
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+_AGAIN = frozenset({408, 425, 429})
+
+
+class AnswerError(ToolError):
+    """The server answered, but not with a 2xx. `body` is its JSON, None when it sent none."""
+
+    def __init__(self, message: str, *, status: int, body: Any) -> None:
+        super().__init__(message, retryable=status >= 500 or status in _AGAIN)
+        self.status = status
+        self.body = body
+
+
+def without_credentials(text: str) -> str:
+    """The text with the `user:password@` of every URL in it dropped."""
+    return _USERINFO.sub("", text)
+
+
+def get_json(
+    url: str,
+    params: Mapping[str, str] | None = None,
+    *,
+    deadline: float = DEADLINE,
+    max_bytes: int = MAX_BYTES,
+) -> Any:
+    """The JSON value at `url`; credentials in the URL go out as basic authentication.
+
+    ToolError, without these credentials in its text: unreachable, late, too large, not JSON;
+    AnswerError for any answer that is not a 2xx.
+    """
+    ends = time.monotonic() + deadline
+    place = _place(url)
+    try:
+        status, body = within(deadline, lambda: _fetch(url, params, ends, max_bytes))
+    except TimeoutError as error:
+        raise ToolError(f"no answer from {place} in {deadline:g} s", retryable=True) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise ToolError(f"cannot reach {place}: {reason_of(error)}", retryable=True) from error
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        if 200 <= status < 300:
+            raise ToolError(f"{place} answered {status} with something that is not JSON") from error
+        raise AnswerError(f"{place} answered {status}", status=status, body=None) from error
+    if not 200 <= status < 300:
+        raise AnswerError(f"{place} answered {status}", status=status, body=value)
+    return value
+
+
+def within(seconds: float, function: Callable[[], T]) -> T:
+    """`function()`, or TimeoutError after that time.
+
+    On a thread of its own, because a socket's timeout is per read: it bounds neither the look-up of the
+    name, nor a connect to several addresses, nor headers that come a byte at a time. A late thread is left
+    to its own timeouts.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="tool-http")
+    try:
+        return pool.submit(copy_context().run, function).result(seconds)
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _fetch(url: str, params: Mapping[str, str] | None, ends: float, max_bytes: int) -> tuple[int, bytes]:
+    """Status and body of the last answer of a chain of redirects within one origin."""
+    clean, credentials = _split_credentials(url)
+    with requests.Session() as session:
+        # These servers are on our own networks: a proxy or .netrc of the environment is not for them.
+        session.trust_env = False
+        session.auth = credentials
+        session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+        session.headers["Accept"] = "application/json"
+        for _ in range(MAX_REDIRECTS + 1):
+            response = session.get(
+                clean, params=params, timeout=_left(ends), stream=True, allow_redirects=False
+            )
+            with response:
+                if not response.is_redirect:
+                    return response.status_code, _read(response, ends, max_bytes)
+                clean, params = _follow(response), None
+    raise ToolError(f"{_place(url)} redirects more than {MAX_REDIRECTS} times")
+
+
+def _read(response: requests.Response, ends: float, max_bytes: int) -> bytes:
+    """The body; `read1` returns what has come, where `read` would wait for a whole chunk."""
+    body = bytearray()
+    while chunk := response.raw.read1(_CHUNK, decode_content=True):
+        body += chunk
+        if len(body) > max_bytes:
+            raise ToolError(f"{_place(response.url)} answered with more than {max_bytes} bytes")
+        _left(ends)
+    return bytes(body)
+
+
+def _follow(response: requests.Response) -> str:
+    """Where a redirect leads, when that is the same server (or the same over TLS)."""
+    target, _ = _split_credentials(urljoin(response.url, response.headers["location"]))
+    old, new = urlsplit(response.url), urlsplit(target)
+    upgraded = old.hostname == new.hostname and (old.scheme, new.scheme) == ("http", "https")
+    if (old.scheme, old.netloc) != (new.scheme, new.netloc) and not upgraded:
+        raise ToolError(f"{_place(response.url)} redirects to another server, {_place(target)}")
+    return target
+
+
+def _left(ends: float) -> float:
+    left = ends - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _split_credentials(url: str) -> tuple[str, tuple[str, str] | None]:
+    parts = urlsplit(url)
+    userinfo, at, server = parts.netloc.rpartition("@")
+    if not at:
+        return url, None
+    user, _, password = userinfo.partition(":")
+    return urlunsplit(parts._replace(netloc=server)), (unquote(user), unquote(password))
+
+
+def _place(url: str) -> str:
+    """Scheme, server and path: a query may be long, and credentials are for nobody to read."""
+    return urlunsplit(urlsplit(_split_credentials(url)[0])._replace(query="", fragment=""))
+
+
+def reason_of(error: BaseException) -> str:
+    """The innermost cause, in one line: requests wraps urllib3, which wraps the socket's error."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return without_credentials(" ".join(text.split())) or type(error).__name__

@@ -1,0 +1,104 @@
+"""The pages for people: the overview, and an incident with its decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from agents import pages, services
+from agents.forms import AnnotationForm
+from agents.models import Action
+from incidents import services as incident_services
+from incidents.access import Caller, caller_of
+from incidents.models import Incident, Role
+
+View = Callable[..., HttpResponseBase]
+
+
+def needs(role: Role) -> Callable[[Callable[..., HttpResponse]], View]:
+    """A page for people who are logged in and have at least this role; it is given the caller."""
+
+    def decorate(view: Callable[..., HttpResponse]) -> View:
+        @never_cache
+        @login_required(login_url="login")
+        @wraps(view)
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            caller = caller_of(request.user)
+            if caller is None or not caller.may(role):
+                raise PermissionDenied
+            return view(request, caller, *args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+@require_safe
+@needs(Role.VIEWER)
+def overview(request: HttpRequest, caller: Caller) -> HttpResponse:
+    return render(request, "overview.html", pages.overview(caller))
+
+
+@require_safe
+@needs(Role.VIEWER)
+def incident(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
+    found = _incident(pk)
+    context = pages.incident_page(found, caller)
+    form = AnnotationForm(initial={"cause": found.human_cause, "note": found.human_note})
+    return render(request, "incident.html", {**context, "form": form})
+
+
+@require_POST
+@needs(Role.OPERATOR)
+def decide(request: HttpRequest, caller: Caller, pk: str, action_id: str, decision: str) -> HttpResponse:
+    """A person's yes or no, from the overview or the incident's page."""
+    action = get_object_or_404(Action.objects.select_related("target"), pk=action_id, incident=pk)
+    try:
+        if decision == "approve":
+            services.approve(action, by=caller.name)
+            messages.success(request, f"Approved: {action}.")
+        else:
+            services.reject(action, by=caller.name, reason=request.POST.get("reason", "")[:1000])
+            messages.success(request, f"Rejected: {action}.")
+    except services.NotWaiting as error:
+        messages.error(request, f"Too late, nothing was changed: {error}.")
+    return redirect("incident", pk=pk)
+
+
+@require_POST
+@needs(Role.OPERATOR)
+def acknowledge(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
+    found = _incident(pk)
+    if incident_services.acknowledge(found, by=caller.name):
+        messages.success(request, "Acknowledged.")
+    else:
+        messages.info(request, f"It was acknowledged before by {found.acknowledged_by}.")
+    return redirect("incident", pk=pk)
+
+
+@require_POST
+@needs(Role.OPERATOR)
+def annotate(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
+    """What a person knows better: the cause, a note, and by the button pressed, how it ended."""
+    found = _incident(pk)
+    form = AnnotationForm(request.POST)
+    if form.is_valid():
+        incident_services.annotate(found, by=caller.name, **form.annotation())
+        messages.success(request, "Noted.")
+    else:
+        messages.error(request, f"Not noted: {form.errors.as_text()}")
+    return redirect("incident", pk=pk)
+
+
+def _incident(pk: str) -> Incident:
+    found: Incident = get_object_or_404(Incident.objects.select_related("target", "previous"), pk=pk)
+    return found

@@ -1,0 +1,73 @@
+"""A look of the proof: read the expression, judge, and come back later or close the incident."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from agents import proof, services
+from agents.models import Action, Step
+from incidents import services as incident_services
+from incidents.models import Event, Incident, Verdict
+
+Status = Incident.Status
+HELPED = {Verdict.VERIFIED: True, Verdict.NOT_FIXED: False, Verdict.RELAPSED: False}
+QUICK_SECONDS = 5.0
+# An expression that nothing was done about is looked at less often; a resolve wakes the look anyway.
+IDLE_SECONDS = 15.0
+
+
+def look(step: Step) -> None:
+    incident = Incident.objects.select_related("target").get(pk=step.run.incident_id)
+    newer = step.run.steps.filter(agent=Step.Agent.PROOF, number__gt=step.number).exists()
+    if newer or incident.status == Status.CLOSED:
+        step.finish(finished_at=timezone.now())
+        return
+    if incident.status == Status.ACTING:
+        step.put_back(seconds=QUICK_SECONDS)  # what is seen in the middle of a change means nothing
+        return
+    _expire_question(incident)
+    progress = proof.Progress.from_json(step.output)
+    seen = proof.observe(incident, progress)
+    judgement = proof.judge(progress, seen, now=time.time(), ended=incident.ended_at is not None)
+    with transaction.atomic():
+        if judgement.verdict is not None:
+            _close(step, incident, judgement)
+        elif step.put_back(seconds=_pause(judgement.progress), output=judgement.progress.as_json()):
+            _note_change(incident, progress, judgement.progress)
+
+
+def _expire_question(incident: Incident) -> None:
+    late = incident.actions.filter(status=Action.Status.AWAITING_APPROVAL, expires_at__lte=timezone.now())
+    for action in late.select_related("incident", "target"):
+        if services.expire(action):
+            incident.refresh_from_db()
+
+
+def _close(step: Step, incident: Incident, judgement: proof.Judgement) -> None:
+    assert judgement.verdict is not None
+    if not step.finish(output=judgement.progress.as_json(), finished_at=timezone.now()):
+        return
+    if judgement.progress.acted:
+        services.settle_outcome(incident, helped=HELPED.get(judgement.verdict))
+    since = judgement.progress.cleared_since
+    proved_at = datetime.fromtimestamp(since, tz=UTC) if since is not None else None
+    incident_services.close(
+        incident, judgement.verdict, actor="proof", note=judgement.note, proved_at=proved_at
+    )
+
+
+def _pause(progress: proof.Progress) -> float:
+    """Often enough to see a relapse within the hold window, seldom where nothing is expected."""
+    if progress.acted or progress.cleared_since is not None:
+        return max(1.0, min(QUICK_SECONDS, progress.hold / 5))
+    return IDLE_SECONDS
+
+
+def _note_change(incident: Incident, before: proof.Progress, after: proof.Progress) -> None:
+    """The timeline says what the looks saw when it changes, not at every look."""
+    if before.last.split(":", 1)[0] != after.last.split(":", 1)[0]:
+        incident_services.record(incident, Event.Kind.PROOF, "proof", after.last)

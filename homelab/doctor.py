@@ -1,0 +1,163 @@
+"""What `manage.py doctor` looks at: everything this program talks to, asked now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+from agents.tools import INTEGRATIONS
+from agents.tools.base import Health
+from homelab import banner, listen
+from incidents import notifications
+from incidents.models import Episode
+
+TIMEOUT = 5
+RECENT = timedelta(days=7)
+
+
+def examine() -> Iterator[tuple[str, Health]]:
+    """Name and health, one at a time, for each may take some seconds."""
+    database = check_database()
+    yield "database", database
+    yield "server", check_server()
+    yield "memory", check_memory()
+    yield "model", check_model()
+    yield "notifications", check_notifications()
+    for name, integration in sorted(INTEGRATIONS.items()):
+        if integration.configured():
+            yield name, integration.check()
+        elif name == "prometheus":
+            yield name, Health(None, proof_unavailable(readable=bool(database.ok)))
+        else:
+            yield name, Health(None, not_configured(integration.settings))
+
+
+def not_configured(names: tuple[str, ...]) -> str:
+    return f"not configured (set {' or '.join(names)})" if names else "not configured"
+
+
+def check_database() -> Health:
+    """Reachable, and with the tables that this version wants."""
+    query = "SELECT sqlite_version()" if connection.vendor == "sqlite" else "SHOW server_version"
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            version = str(cursor.fetchone()[0])
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        return Health(False, f"DATABASE_URL: {str(error).strip().splitlines()[0]}")
+    if missing:
+        return Health(False, f"{len(missing)} migrations are missing: manage.py migrate", version)
+    return Health(True, connection.vendor, version)
+
+
+def check_server() -> Health:
+    """The program itself, if it runs on this machine. That it does not is no fault."""
+    url = listen.local_url()
+    try:
+        answer = requests.get(f"{url}/health", timeout=TIMEOUT)
+        body = answer.json()
+    except (requests.RequestException, ValueError):
+        return Health(None, f"does not run at {url}")
+    if body.get("service") != settings.SERVICE_NAME:
+        return Health(None, f"something else answers at {url}")
+    memory = body.get("memory", {}).get("status", "unknown")
+    detail = f"{body.get('status')} at {url}, memory {memory}"
+    return Health(answer.status_code == HTTPStatus.OK, detail, body.get("version"))
+
+
+def check_memory() -> Health:
+    """The Qdrant server. Without one the memory is in the web process, whose health tells of it."""
+    if settings.QDRANT_URL is None:
+        return Health(None, "in the web process (QDRANT_URL is not set), filled from the database")
+    key = {"api-key": settings.QDRANT_API_KEY} if settings.QDRANT_API_KEY else {}
+    # /collections wants the key, which the start page does not
+    collections = _get("QDRANT_URL", f"{settings.QDRANT_URL}/collections", key)
+    if isinstance(collections, Health):
+        return collections
+    about = _get("QDRANT_URL", settings.QDRANT_URL, key)
+    version = about.json().get("version") if isinstance(about, requests.Response) else None
+    return Health(True, f"Qdrant at {banner.shown(settings.QDRANT_URL)}", version)
+
+
+def check_model() -> Health:
+    """The model's endpoint, by its list of models: this costs nothing."""
+    if not banner.has_model():
+        return Health(None, banner.rung())
+    base = settings.OPENAI_BASE_URL or banner.OPENAI
+    key = {"Authorization": f"Bearer {settings.OPENAI_API_KEY}"} if settings.OPENAI_API_KEY else {}
+    answer = _get("OPENAI_BASE_URL", f"{base}/models", key)
+    if isinstance(answer, Health):
+        return answer
+    names = _model_names(answer)
+    if names and settings.OPENAI_MODEL not in names:
+        return Health(False, f"OPENAI_MODEL: {settings.OPENAI_MODEL} is not offered at {banner.shown(base)}")
+    return Health(True, banner.rung())
+
+
+def check_notifications() -> Health:
+    """Whether the URLs can be read. Nothing is sent; the names are those of the records."""
+    names = [name for name, _ in notifications.channels()]
+    if not names:
+        return Health(None, not_configured(("NOTIFY_URLS", "TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID")))
+    if wrong := notifications.unreadable():
+        return Health(False, f"NOTIFY_URLS: Apprise cannot read {', '.join(wrong)}")
+    return Health(True, ", ".join(names))
+
+
+def proof_unavailable(*, readable: bool) -> str:
+    """What to set, read off the alerts that came lately: they name the Prometheus that made them."""
+    text = "proof unavailable (set PROMETHEUS_URL)"
+    if not readable:
+        return text
+    recent = Episode.objects.filter(last_seen_at__gte=timezone.now() - RECENT).exclude(generator_url="")
+    urls = recent.order_by("-last_seen_at").values_list("generator_url", flat=True)[:200]
+    hosts = dict.fromkeys(f"{parts.scheme}://{parts.hostname}:{parts.port or 80}" for parts in _split(urls))
+    return f"{text}; recent alerts came from {', '.join(hosts)}" if hosts else text
+
+
+def _split(urls: Any) -> Iterator[Any]:
+    for url in urls:
+        try:
+            parts = urlsplit(url)
+            _ = parts.port
+        except ValueError:  # an alert may carry any text here
+            continue
+        if parts.scheme in ("http", "https") and parts.hostname:
+            yield parts
+
+
+def _get(variable: str, url: str, headers: dict[str, str]) -> requests.Response | Health:
+    """The answer, or what is wrong, without the secrets that an error's own text may have."""
+    place = banner.shown(url)
+    try:
+        answer = requests.get(url, headers=headers, timeout=TIMEOUT)
+    except requests.Timeout:
+        return Health(False, f"{variable}: no answer from {place} in {TIMEOUT} s")
+    except requests.RequestException as error:
+        return Health(False, f"{variable}: cannot reach {place}: {type(error).__name__}")
+    if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return Health(False, f"{place} refuses the key ({answer.status_code})")
+    if not answer.ok:
+        return Health(False, f"{place} answered {answer.status_code}")
+    return answer
+
+
+def _model_names(answer: requests.Response) -> set[str]:
+    """Empty when the server's list is of a shape of its own; then nothing is said about the name."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return set()
+    listed = body.get("data") if isinstance(body, dict) else None
+    return {str(each["id"]) for each in listed or [] if isinstance(each, dict) and "id" in each}

@@ -1,0 +1,125 @@
+"""Typed reads of the environment. A bad value stops the start and names its variable.
+
+Every secret may also come from a file: NAME_FILE holds the path, one trailing newline is dropped.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from environs import EnvError, FileAwareEnv
+
+T = TypeVar("T")
+
+env = FileAwareEnv(strip_whitespace=True)
+
+
+class ConfigError(ImproperlyConfigured):
+    """A setting that cannot be used; the message names the variable and what it wants."""
+
+
+def read(parse: Callable[..., T], name: str, **options: object) -> T:
+    """`parse(name)` with an error that is ours; an empty value counts as not set."""
+    if os.environ.get(name) == "":
+        del os.environ[name]
+    try:
+        return parse(name, **options)
+    except (EnvError, ValueError) as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def url(name: str, schemes: tuple[str, ...] = ("http", "https")) -> str | None:
+    """An absolute URL without its trailing slash, or None."""
+    value = read(env.str, name, default=None)
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in schemes or not (parts.netloc or parts.path):
+        raise ConfigError(f"{name}: {value!r} is not a URL with one of the schemes {', '.join(schemes)}")
+    return value.rstrip("/")
+
+
+def choice(name: str, choices: tuple[str, ...], default: str) -> str:
+    value = read(env.str, name, default=default).lower()
+    if value not in choices:
+        raise ConfigError(f"{name}: {value!r} is none of {', '.join(choices)}")
+    return value
+
+
+def number(name: str, default: int, least: int = 0) -> int:
+    value = read(env.int, name, default=default)
+    if value < least:
+        raise ConfigError(f"{name}: {value} is less than {least}")
+    return value
+
+
+def dollars(name: str, default: float | None) -> float | None:
+    value = read(env.float, name, default=default)
+    if value is not None and not 0 <= value < float("inf"):
+        raise ConfigError(f"{name}: {value} is not an amount of US dollars")
+    return value
+
+
+def names(name: str) -> list[str]:
+    """A comma-separated list, spaces around items dropped."""
+    return [item.strip() for item in read(env.str, name, default="").split(",") if item.strip()]
+
+
+def docker_hosts() -> dict[str, str]:
+    """Host name to engine URL, from DOCKER_HOSTS, else DOCKER_HOST, else the local socket when it is there.
+
+    `DOCKER_HOST=off` turns the local default off.
+    """
+    pairs = names("DOCKER_HOSTS")
+    if pairs:
+        hosts = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+        if len(hosts) != len(pairs):
+            raise ConfigError("DOCKER_HOSTS: wants name=url,name=url with each name once")
+        return {key.strip(): _docker_url("DOCKER_HOSTS", value.strip()) for key, value in hosts.items()}
+    single = read(env.str, "DOCKER_HOST", default=None)
+    if single == "off":
+        return {}
+    if single:
+        return {"local": _docker_url("DOCKER_HOST", single)}
+    local = Path("/var/run/docker.sock")
+    return {"local": f"unix://{local}"} if local.is_socket() else {}
+
+
+def _docker_url(name: str, value: str) -> str:
+    if not value.startswith(("unix://", "tcp://", "http://", "https://")):
+        raise ConfigError(f"{name}: {value!r} starts with none of unix:// tcp:// http:// https://")
+    return value
+
+
+def own_hosts(public_url: str | None) -> list[str]:
+    """Names under which people reach this program."""
+    hosts = ["localhost", "127.0.0.1", "[::1]", socket.gethostname(), "homelab-agents"]
+    if public_url and (host := urlsplit(public_url).hostname):
+        hosts.append(host)
+    return hosts
+
+
+def private_text(path: Path, make: Callable[[], str]) -> str:
+    """The text of a file that only we may read; made on first use, safely when two processes race."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    with os.fdopen(handle, "w") as stream:
+        text = make()
+        stream.write(text + "\n")
+    return text
+
+
+def secret_key(data_dir: Path) -> str:
+    return read(env.str, "SECRET_KEY", default=None) or private_text(
+        data_dir / "secret-key", lambda: secrets.token_urlsafe(50)
+    )

@@ -1,0 +1,61 @@
+"""gunicorn's configuration: `gunicorn -c python:homelab.gunicorn`. `make run` ends in it.
+
+One process with threads in embedded mode, WEB_CONCURRENCY processes with REDIS_URL. Never `max_requests`
+or `reload`: they would end the embedded worker in the middle of its tasks.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+from gunicorn.workers.base import Worker
+
+from homelab import listen
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "homelab.settings")
+
+wsgi_app = "homelab.wsgi:application"
+bind = [listen.bind()]
+workers = listen.processes(embedded=settings.EMBEDDED)
+worker_class = "gthread"
+threads = 8
+keepalive = 75  # Alertmanager, Prometheus and browsers keep their connection between requests
+timeout = 60  # of the worker's main loop, not of a request: a slow machine takes long to import everything
+graceful_timeout = 14  # running requests and tasks; tasks have 10 s of it
+accesslog = None  # the middleware counts requests; lines come from what goes wrong
+control_socket_disable = True
+# A heartbeat file on a disk that stalls looks like a hung worker.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) and Path("/dev/shm").is_dir() else None  # noqa: S108
+logconfig_dict = {
+    **settings.LOGGING,
+    "loggers": {**settings.LOGGING["loggers"], "gunicorn.error": {"level": "INFO", "propagate": True}},
+}
+
+
+def post_worker_init(worker: Worker) -> None:
+    """After the fork and after Django's set-up, with gunicorn's signal handlers in place.
+
+    Not `post_fork`: what is slow there delays the handlers, and a SIGTERM in that gap would be lost.
+    By name: the module imports the models, which the arbiter, that reads this file, cannot.
+    """
+    import_string("homelab.embedded.start")(lambda: not worker.alive)
+
+
+def worker_exit(_arbiter: object, worker: Worker) -> None:
+    """End for good: threads that hang must not keep the process.
+
+    gunicorn also calls this in the arbiter (for a worker that is gone already) and after a failed boot,
+    whose exit code it needs; neither has anything to stop.
+    """
+    if worker.pid != os.getpid() or not worker.booted:
+        return
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C would break off the clean-up
+    try:
+        import_string("homelab.embedded.stop")()
+    finally:
+        os._exit(os.EX_OK if not worker.alive else os.EX_SOFTWARE)

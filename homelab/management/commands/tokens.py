@@ -1,0 +1,76 @@
+"""`tokens create NAME --role ROLE`, `tokens list`, `tokens revoke NAME`."""
+
+from __future__ import annotations
+
+import getpass
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from incidents import services
+from incidents.access import create_token
+from incidents.models import Event, Role, Token
+
+
+class Command(BaseCommand):
+    help = "Make, list and revoke API tokens. A token is shown once, when it is made."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        create = actions.add_parser("create", help="make a token and show it")
+        create.add_argument("name")
+        create.add_argument("--role", required=True, choices=Role.values)
+        create.add_argument(
+            "--source",
+            default="alertmanager",
+            help="names the sender of its alerts; two of a highly available pair share one",
+        )
+        actions.add_parser("list", help="all tokens, never their secrets")
+        revoke = actions.add_parser("revoke", help="make a token useless for good")
+        revoke.add_argument("name")
+
+    def handle(self, *, action: str, **options: Any) -> None:
+        if action == "create":
+            self._create(options["name"], options["role"], options["source"])
+        elif action == "revoke":
+            self._revoke(options["name"])
+        else:
+            self._list()
+
+    def _create(self, name: str, role: str, source: str) -> None:
+        try:
+            with transaction.atomic():
+                token, secret = create_token(name=name, role=role, source=source)
+                services.record(None, Event.Kind.TOKEN, _who(), f"made {token}")
+        except IntegrityError as error:
+            raise CommandError(f"there is a token called {name} already, maybe a revoked one") from error
+        self.stdout.write(secret)
+
+    def _revoke(self, name: str) -> None:
+        with transaction.atomic():
+            live = Token.objects.filter(name=name, revoked_at=None)
+            if not live.update(revoked_at=timezone.now()):
+                raise CommandError(f"no live token is called {name}; see: tokens list")
+            services.record(None, Event.Kind.TOKEN, _who(), f"revoked {name}")
+        self.stdout.write(f"{name} is revoked")
+
+    def _list(self) -> None:
+        row = "{:24} {:9} {:20} {:17} {}"
+        self.stdout.write(row.format("NAME", "ROLE", "SOURCE", "MADE (UTC)", "REVOKED (UTC)"))
+        for token in Token.objects.order_by("name"):
+            made, revoked = (
+                f"{moment:%Y-%m-%d %H:%M}" if moment else ""
+                for moment in (token.created_at, token.revoked_at)
+            )
+            self.stdout.write(row.format(token.name, token.role, token.source, made, revoked).rstrip())
+
+
+def _who() -> str:
+    """Whose hand: the account on this machine, for the audit."""
+    try:
+        return f"{getpass.getuser()} (command line)"
+    except (KeyError, OSError):  # a container's user need not have a name
+        return "command line"

@@ -1,0 +1,223 @@
+"""All settings, from the environment and `.env`. docs: README, "Settings"."""
+
+import re
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import dj_database_url
+
+from homelab import logs
+from homelab.env import (
+    ConfigError,
+    choice,
+    docker_hosts,
+    dollars,
+    env,
+    names,
+    number,
+    own_hosts,
+    read,
+    secret_key,
+    url,
+)
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env.read_env(read(env.path, "HOMELAB_ENV_FILE", default=BASE_DIR / ".env"), recurse=False)
+DATA_DIR: Path = read(env.path, "HOMELAB_DATA_DIR", default=BASE_DIR / "var").absolute()
+
+_changelog = re.search(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text(), re.MULTILINE)
+if _changelog is None:
+    raise ConfigError("CHANGELOG.md names no version")
+VERSION = _changelog[1]
+SERVICE_NAME = "homelab-ai-agents"
+
+# --- where people and programs reach us --------------------------------------------------------
+DEBUG = False
+PUBLIC_URL = url("PUBLIC_URL")
+SECRET_KEY = secret_key(DATA_DIR)
+ALLOWED_HOSTS = names("ALLOWED_HOSTS") or own_hosts(PUBLIC_URL)
+OPEN_READ = read(env.bool, "HOMELAB_OPEN_READ", default=False)
+METRICS_TOKEN = read(env.str, "METRICS_TOKEN", default=None)
+MAX_BODY_BYTES = 32 * 1024 * 1024
+# The cap is ours, checked while reading; Django's own would refuse an alert storm with a 400.
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES + 1
+APPEND_SLASH = False  # a redirect would drop the body of a POST
+if PUBLIC_URL:
+    CSRF_TRUSTED_ORIGINS = [f"{urlsplit(PUBLIC_URL).scheme}://{urlsplit(PUBLIC_URL).netloc}"]
+_https = bool(PUBLIC_URL and PUBLIC_URL.startswith("https://"))
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SESSION_COOKIE_HTTPONLY = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# --- Django ------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "homelab.adminapp.AdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_prometheus",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "homelab",
+    "incidents",
+    "agents",
+    "metrics",
+]
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "homelab.middleware.HostCheckMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+ROOT_URLCONF = "homelab.urls"
+WSGI_APPLICATION = "homelab.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True
+LOGIN_URL = "/admin/login/"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LANGUAGE_CODE = "en-us"
+USE_TZ = True
+TIME_ZONE = read(env.str, "TZ", default="UTC")
+try:
+    ZoneInfo(TIME_ZONE)
+except (ZoneInfoNotFoundError, ValueError) as error:
+    raise ConfigError(f"TZ: {TIME_ZONE!r} is no time zone") from error
+
+# --- the database ------------------------------------------------------------------------------
+_database_url = read(env.str, "DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'homelab.sqlite3'}")
+try:
+    DATABASES = {"default": dj_database_url.parse(_database_url, conn_max_age=600, conn_health_checks=True)}
+except ValueError as error:
+    raise ConfigError(f"DATABASE_URL: {error}") from error
+SQLITE = DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
+if SQLITE:
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",  # a read that later writes would fail with "database is locked"
+        "timeout": 20,
+        # FULL: with WAL, NORMAL may lose an acknowledged alert when the power goes
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+    DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+elif DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
+    raise ConfigError("DATABASE_URL: wants sqlite:///path or postgres://user:password@host/name")
+
+# --- Celery: the row is the queue, the message is a hint with a primary key ----------------------
+REDIS_URL = url("REDIS_URL", ("redis", "rediss", "unix"))
+EMBEDDED = REDIS_URL is None
+CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.05} if EMBEDDED else {"visibility_timeout": 600}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 0 if EMBEDDED else 1
+CELERY_TASK_TIME_LIMIT = 170  # seconds; shorter than LEASE_SECONDS
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = not EMBEDDED
+CELERY_TIMEZONE = "UTC"
+LEASE_SECONDS = 180  # a step's own deadlines end it well before
+WORKER_THREADS = number("WORKER_THREADS", 8, least=3)
+
+# --- the crew ----------------------------------------------------------------------------------
+REMEDIATION_MODE = choice("REMEDIATION_MODE", ("observe", "approve", "auto"), "approve")
+PROTECTED_TARGETS = names("PROTECTED_TARGETS")
+PROOF_HOLD_SECONDS = number("PROOF_HOLD_SECONDS", 60)
+PROOF_TIMEOUT_SECONDS = number("PROOF_TIMEOUT_SECONDS", 180, least=1)
+FLAP_WINDOW_SECONDS = number("FLAP_WINDOW_SECONDS", 600)
+APPROVAL_SECONDS = number("APPROVAL_SECONDS", 900, least=1)
+RESTARTS_PER_HOUR = number("RESTARTS_PER_HOUR", 2)
+COOLDOWN_SECONDS = number("COOLDOWN_SECONDS", 900)
+CHANGES_PER_HOUR = number("CHANGES_PER_HOUR", 6)
+HEALTH_CHECK_SECONDS = number("HEALTH_CHECK_SECONDS", 300, least=5)
+WATCHDOG_SECONDS = number("WATCHDOG_SECONDS", 0)  # a watchdog alert silent for longer is an incident; 0: off
+
+PROMETHEUS_URL = url("PROMETHEUS_URL")
+ALERTMANAGER_URL = url("ALERTMANAGER_URL")
+DOCKER_HOSTS = docker_hosts()
+
+OPENAI_BASE_URL = url("OPENAI_BASE_URL")
+OPENAI_API_KEY = read(env.str, "OPENAI_API_KEY", default=None)
+OPENAI_MODEL = read(env.str, "OPENAI_MODEL", default="gpt-4o-mini")
+OPENAI_TIMEOUT_SECONDS = number("OPENAI_TIMEOUT_SECONDS", 60, least=1)
+LLM_BUDGET_DAILY_USD = dollars("LLM_BUDGET_DAILY_USD", 1.0)
+
+# --- memory ------------------------------------------------------------------------------------
+QDRANT_URL = url("QDRANT_URL")
+QDRANT_API_KEY = read(env.str, "QDRANT_API_KEY", default=None)
+EMBEDDING_MODEL = read(env.str, "EMBEDDING_MODEL", default="builtin")
+if not EMBEDDED and QDRANT_URL is None:
+    raise ConfigError("QDRANT_URL: more than one process (REDIS_URL is set) needs a Qdrant server")
+
+# --- telling people ----------------------------------------------------------------------------
+NOTIFY_URLS = names("NOTIFY_URLS")
+TELEGRAM_BOT_TOKEN = read(env.str, "TELEGRAM_BOT_TOKEN", default=None)
+TELEGRAM_CHAT_ID = read(env.str, "TELEGRAM_CHAT_ID", default=None)
+if bool(TELEGRAM_BOT_TOKEN) != bool(TELEGRAM_CHAT_ID):
+    raise ConfigError("TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID: set both or neither")
+if TELEGRAM_BOT_TOKEN:
+    NOTIFY_URLS.append(f"tgram://{TELEGRAM_BOT_TOKEN}/{TELEGRAM_CHAT_ID}")
+
+# --- API ---------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "incidents.access.BearerAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["incidents.access.RolePermission"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["incidents.api.parsers.SafeJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "incidents.api.errors.handler",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "homelab",
+    "DESCRIPTION": "Incidents, what the crew did about them, and the actions that wait for a person.",
+    "VERSION": VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# --- metrics and logs --------------------------------------------------------------------------
+PROMETHEUS_EXPORT_MIGRATIONS = False
+PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, float("inf"))
+LOG_LEVEL = choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info").upper()
+LOG_FORMAT = choice("LOG_FORMAT", ("json", "text"), "text" if sys.stderr.isatty() else "json")
+LOGGING = logs.config(level=LOG_LEVEL, style=LOG_FORMAT)

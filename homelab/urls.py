@@ -1,0 +1,28 @@
+"""Every route of the program."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import include, path, re_path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from agents.api.urls import api_patterns as agents_api
+from incidents.api.urls import api_patterns as incidents_api
+from incidents.api.urls import root_patterns
+from metrics.views import metrics
+
+urlpatterns = [
+    *root_patterns,
+    re_path(r"^metrics/?$", metrics, name="metrics"),
+    path("api/v1/", include([*incidents_api, *agents_api])),
+    re_path(r"^api/schema/?$", SpectacularAPIView.as_view(), name="schema"),
+    re_path(r"^api/docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("admin", RedirectView.as_view(pattern_name="admin:index", http_method_names=["get", "head"])),
+    path("admin/", admin.site.urls),
+    # The admin's own login turns viewers away, so people log in here.
+    re_path(r"^login/?$", LoginView.as_view(next_page="overview"), name="login"),
+    re_path(r"^logout/?$", LogoutView.as_view(next_page="login"), name="logout"),
+    path("", include("agents.urls")),
+]

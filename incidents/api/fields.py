@@ -1,0 +1,59 @@
+"""Fields that the serializers share."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+from django.db import models
+from rest_framework import serializers
+
+from incidents.access import caller_of
+from incidents.models import Role
+
+
+class UTCDateTimeField(serializers.DateTimeField):
+    """RFC 3339 in UTC, whatever time zone people here read."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"default_timezone": UTC, **options})
+
+
+class RecordSerializer(serializers.ModelSerializer[Any]):
+    """A record as its readers see it: what is not known, an empty text in its row, is null.
+
+    `operator_fields` are null for anybody below an operator.
+    """
+
+    serializer_field_mapping = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        models.DateTimeField: UTCDateTimeField,
+    }
+    operator_fields: tuple[str, ...] = ()
+
+    def build_standard_field(
+        self, field_name: str, model_field: models.Field[Any, Any]
+    ) -> tuple[type[serializers.Field[Any, Any, Any, Any]], dict[str, Any]]:
+        kind, options = super().build_standard_field(field_name, model_field)
+        if _may_be_empty(model_field) or field_name in self.operator_fields:
+            options["allow_null"] = True
+        return kind, options
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(instance)
+        for field in type(instance)._meta.concrete_fields:
+            if shown.get(field.name) == "" and _may_be_empty(field):
+                shown[field.name] = None
+        if self.operator_fields and not self.reader_is(Role.OPERATOR):
+            shown.update(dict.fromkeys(self.operator_fields))
+        return shown
+
+    def reader_is(self, role: Role) -> bool:
+        """Whether the reader has this role or more; nobody under HOMELAB_OPEN_READ has any."""
+        request = self.context.get("request")
+        found = caller_of(request.user) if request is not None else None
+        return found is not None and found.may(role)
+
+
+def _may_be_empty(field: models.Field[Any, Any]) -> bool:
+    return field.blank and isinstance(field, models.CharField | models.TextField)

@@ -1,0 +1,33 @@
+"""Routes of the records. A trailing slash is welcome and never needed: a redirect would drop a POST's body."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver, re_path
+from rest_framework.routers import SimpleRouter
+
+from incidents.api import (
+    root,
+    schema,  # noqa: F401 importing it registers the token scheme
+    views,
+)
+
+root_patterns = [
+    re_path(r"^alert/?$", root.AlertView.as_view(), name="alert"),
+    re_path(r"^health(?:/ready)?/?$", root.HealthView.as_view(), name="health"),
+    re_path(r"^health/live/?$", root.LiveView.as_view(), name="health-live"),
+    re_path(r"^stats/?$", root.StatsView.as_view(), name="stats"),
+    re_path(r"^incidents/?$", root.IncidentsView.as_view(), name="incidents"),
+    re_path(r"^trigger-health-check/?$", root.TriggerHealthCheckView.as_view(), name="trigger-health-check"),
+]
+
+router = SimpleRouter()
+router.trailing_slash = "/?"
+router.register("incidents", views.IncidentViewSet, basename="api-incident")
+router.register("notifications", views.NotificationViewSet, basename="api-notification")
+router.register("targets", views.TargetViewSet, basename="api-target")
+router.register("events", views.EventViewSet, basename="api-event")
+router.register("deliveries", views.DeliveryViewSet, basename="api-delivery")
+api_patterns: list[URLPattern | URLResolver] = [
+    re_path(r"^memory/?$", views.MemoryView.as_view(), name="api-memory"),
+    *router.urls,
+]

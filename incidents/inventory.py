@@ -1,0 +1,120 @@
+"""The inventory: which thing an alert is about.
+
+A target comes from an alert's labels and this table, never from log text. A name that fits several rows is
+ambiguous and binds to none; its candidates are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from incidents.models import Target
+
+# Labels that name a thing, surest first. cAdvisor says `name`, exporters and people `container`.
+NAME_LABELS = (
+    "container",
+    "container_name",
+    "docker_container",
+    "name",
+    "container_label_com_docker_compose_service",
+    "service",
+)
+HOST_LABELS = ("docker_host", "host", "node", "nodename", "hostname")
+
+
+@dataclass(frozen=True)
+class Binding:
+    """The target that labels name, or the candidates among which they do not decide."""
+
+    target: Target | None
+    candidates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Described:
+    """A thing as an integration describes it."""
+
+    kind: str
+    host: str
+    name: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return target_key(self.kind, self.host, self.name)
+
+
+def target_key(kind: str, host: str, name: str) -> str:
+    """The one spelling of a target: `docker:host/name`, `docker_host:name`."""
+    return f"{kind}:{host}/{name}" if name else f"{kind}:{host}"
+
+
+def label_names(labels: Mapping[str, str]) -> list[str]:
+    """The names that labels give a thing, surest first."""
+    found = [labels[label].lstrip("/") for label in NAME_LABELS if labels.get(label)]
+    host = _host_of(labels.get("instance", ""))
+    return [*found, host] if host else found
+
+
+def _host_of(instance: str) -> str:
+    """The host of `jellyfin:9100`, or of a probe's `https://jellyfin:8096/health`; empty without one."""
+    try:
+        return urlsplit(instance if "://" in instance else f"//{instance}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def bind(labels: Mapping[str, str]) -> Binding:
+    """The inventory row that an alert's labels name."""
+    names = label_names(labels)
+    if not names:
+        return Binding(None)
+    rows = list(Target.objects.filter(name__in=names, gone_at=None))
+    hosts = {labels[label] for label in HOST_LABELS if labels.get(label)}
+    for name in names:
+        fitting = [row for row in rows if row.name == name]
+        on_host = [row for row in fitting if row.host in hosts]
+        fitting = on_host or fitting
+        if len(fitting) == 1:
+            return Binding(fitting[0])
+        if fitting:
+            return Binding(None, tuple(sorted(row.key for row in fitting)))
+    return Binding(None)
+
+
+@transaction.atomic
+def refresh(*, kind: str, host: str, things: Iterable[Described]) -> list[Target]:
+    """Write what an integration sees on a host; what it no longer sees there is marked gone."""
+    now = timezone.now()
+    parent, _ = Target.objects.update_or_create(
+        key=target_key(f"{kind}_host", host, ""),
+        defaults={"kind": f"{kind}_host", "host": host, "name": host, "last_seen_at": now, "gone_at": None},
+    )
+    seen = [
+        Target.objects.update_or_create(
+            key=thing.key,
+            defaults={
+                "kind": kind,
+                "host": host,
+                "name": thing.name,
+                "parent": parent,
+                "facts": thing.facts,
+                "last_seen_at": now,
+                "gone_at": None,
+            },
+        )[0]
+        for thing in things
+    ]
+    _of_host(kind, host).exclude(pk__in=[row.pk for row in seen]).update(gone_at=now)
+    return seen
+
+
+def _of_host(kind: str, host: str) -> QuerySet[Target]:
+    return Target.objects.filter(kind=kind, host=host, gone_at=None)

@@ -1,0 +1,73 @@
+"""Recurring and requested work of the server, as due rows: any number of beats are harmless.
+
+An app registers its jobs in `ready()`. A recurring job is put back after it ran; a requested one is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from incidents.models import Job
+from incidents.queue import State, hint, working
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job does, and after how many seconds it is due again (None: only on request)."""
+
+    run: Callable[[], dict[str, Any]]
+    every: float | None
+
+
+REGISTRY: dict[str, Work] = {}
+
+
+def register(name: str, run: Callable[[], dict[str, Any]], *, every: float | None = None) -> None:
+    REGISTRY[name] = Work(run, every)
+
+
+def ensure() -> None:
+    """A row for each recurring job; called at the start of the server."""
+    for name, work in REGISTRY.items():
+        if work.every is not None:
+            Job.objects.get_or_create(name=name)
+
+
+@transaction.atomic
+def request(name: str, *, by: str) -> Job:
+    """Make a job due now. One that is running keeps running and is not doubled."""
+    job, _ = Job.objects.get_or_create(name=name)
+    now = timezone.now()
+    Job.objects.filter(pk=job.pk).exclude(state=State.RUNNING).update(
+        state=State.WAITING, due_at=now, hinted_at=now, requested_by=by, attempts=0
+    )
+    hint(Job, job.pk)
+    return job
+
+
+def ran_before(name: str) -> bool:
+    """Whether a job has finished at least once in the life of this database."""
+    return Job.objects.filter(name=name, last_finished_at__isnull=False).exists()
+
+
+def run(pk: int) -> None:
+    """Run a job that is due."""
+    job: Job | None = Job.queue.claim(pk)
+    if job is None:
+        return
+    work = REGISTRY.get(job.name)
+    if work is None:
+        job.fail(f"no job is called {job.name}", permanent=True)
+        return
+    with working(job):
+        result = work.run()
+    now = timezone.now()
+    if work.every is None:
+        job.finish(result=result, last_finished_at=now)
+    else:
+        job.put_back(seconds=work.every, result=result, last_finished_at=now)

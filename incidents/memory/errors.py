@@ -1,0 +1,24 @@
+"""What can fail here; each says whether trying again later may help."""
+
+
+class EmbeddingError(Exception):
+    """No vector could be made. There is never a vector that stands for "failed"."""
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class MemoryUnavailable(Exception):
+    """The index did not answer, or refused."""
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class CollectionMissing(MemoryUnavailable):
+    """The Qdrant server answers and has no such collection: it is new, or it lost what it had."""
+
+    def __init__(self) -> None:
+        super().__init__("Qdrant has no collection of incidents", retryable=True)

@@ -1,0 +1,142 @@
+"""Past incidents like this one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from incidents.memory.embed import Vectors
+from incidents.memory.fuse import ABSTAIN_BELOW, Candidate
+from incidents.memory.index import get_index
+from incidents.memory.load import refresh_if_due
+from incidents.memory.rows import entries, stored_vectors
+from incidents.models import MemoryEntry, Verdict
+
+WEIGHED = 40  # candidates that are read from the database and weighed again
+PROVEN_OF_ALERT = 20
+
+# In z-scores: the best of a hundred candidates is at 3 to 5, the tenth a good one lower. A bonus settles what
+# is close; it does not lift what is unlike.
+SAME_ALERT = 0.6
+SAME_KIND = 0.2
+CONFIRMED = 0.5
+VERIFIED = 0.4
+BY_HUMAN = 0.2
+RECENT = 0.3
+RECENT_HALVES_AFTER = timedelta(days=30)
+# The name of the alert is evidence by itself, so it counts towards the certainty too.
+SAME_ALERT_CERTAINTY = 0.4
+
+BY_WORDS_ALONE = "found by words alone: the vector search did not answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """`score`: 0 to 1, how sure we are that it is the same kind of trouble. `dense`: cosine, `lexical`: share
+    of the query's words by weight; None where a side did not judge. `text` and `payload` are untrusted."""
+
+    entry_id: int
+    incident_id: int
+    alert_name: str
+    text: str
+    score: float
+    dense: float | None
+    lexical: float | None
+    why: tuple[str, ...]
+    payload: dict[str, Any]
+
+
+def recall(
+    query: str,
+    *,
+    alert_name: str | None = None,
+    target_kind: str | None = None,
+    exclude_incident: int | None = None,
+    limit: int = 3,
+) -> list[Recalled]:
+    """The past incidents most like `query`, best first; empty when nothing is like it. Raises
+    MemoryUnavailable when neither vectors nor words can be searched."""
+    refresh_if_due()
+    index = get_index()
+    proven = _proven(alert_name)
+    found = index.search(query, also=proven)
+    chosen = [
+        candidate
+        for place, candidate in enumerate(found.candidates)
+        if place < WEIGHED or candidate.key in proven
+    ]
+    rows = _rows(candidate.key for candidate in chosen)
+    note = (BY_WORDS_ALONE,) if found.dense_error else ()
+    weighed = []
+    for candidate in chosen:
+        row = rows.get(candidate.key)
+        if row is None:
+            index.remove(candidate.key)  # deleted since
+        elif row.incident_id != exclude_incident:
+            weighed.append(_weigh(candidate, row, alert_name, target_kind, note))
+    weighed.sort(key=lambda pair: pair[0], reverse=True)
+    return [recalled for _, recalled in weighed if recalled.score >= ABSTAIN_BELOW][:limit]
+
+
+def _proven(alert_name: str | None) -> dict[int, Vectors]:
+    """Vectors of the latest entries of this alert whose cause a person confirmed or whose end was proven. A
+    hundred later ones that look the same must not crowd them out."""
+    if not alert_name:
+        return {}
+    of_alert = entries().filter(incident__alert_name=alert_name, vector__isnull=False)
+    confirmed = of_alert.exclude(incident__human_cause="").order_by("-incident_id")[:PROVEN_OF_ALERT]
+    verified = of_alert.filter(incident__verdict=Verdict.VERIFIED).order_by("-incident_id")[:PROVEN_OF_ALERT]
+    rows = {row.pk: row for row in (*confirmed, *verified)}
+    return {pk: vectors for pk, row in rows.items() if (vectors := stored_vectors(row)) is not None}
+
+
+def _rows(keys: Iterable[int]) -> dict[int, MemoryEntry]:
+    rows = entries().select_related("incident").defer("vector").filter(pk__in=list(keys))
+    return {row.pk: row for row in rows}
+
+
+def _weigh(
+    candidate: Candidate,
+    row: MemoryEntry,
+    alert_name: str | None,
+    target_kind: str | None,
+    note: tuple[str, ...],
+) -> tuple[float, Recalled]:
+    """The candidate's place among the others, and what to say of it."""
+    incident = row.incident
+    age = timezone.now() - (incident.closed_at or incident.opened_at)
+    same_alert = alert_name is not None and incident.alert_name == alert_name
+    same_kind = target_kind is not None and row.payload.get("target_kind") == target_kind
+    reasons = [
+        (same_alert, SAME_ALERT, "same alert"),
+        (same_kind, SAME_KIND, "same kind of target"),
+        (bool(incident.human_cause), CONFIRMED, "a person confirmed the cause"),
+        (incident.verdict == Verdict.VERIFIED, VERIFIED, "verified"),
+        (incident.verdict == Verdict.RESOLVED_BY_HUMAN, BY_HUMAN, "resolved by a person"),
+        (True, RECENT * 0.5 ** (max(age, timedelta()) / RECENT_HALVES_AFTER), _ago(age)),
+    ]
+    place = candidate.rank + sum(bonus for holds, bonus, _ in reasons if holds)
+    unsure = 1 - candidate.confidence
+    return place, Recalled(
+        entry_id=row.pk,
+        incident_id=row.incident_id,
+        alert_name=incident.alert_name,
+        text=row.text,
+        score=round(1 - unsure * (1 - SAME_ALERT_CERTAINTY if same_alert else 1.0), 4),
+        dense=candidate.dense,
+        lexical=candidate.lexical,
+        why=(*(text for holds, _, text in reasons if holds), *note),
+        payload=row.payload,
+    )
+
+
+def _ago(age: timedelta) -> str:
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        count = int(age.total_seconds() // length)
+        if count > 0:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"

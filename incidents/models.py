@@ -1,0 +1,388 @@
+"""The records. Rows are written by `incidents.services` and its neighbours only, never by a view."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.auth.hashers import constant_time_compare
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from incidents.querysets import EpisodeQuerySet, IncidentQuerySet
+from incidents.queue import QueueRow
+
+SEVERITIES = ("critical", "warning", "info", "other")
+
+
+class Role(models.TextChoices):
+    """What a token may do. Each includes what `viewer` reads, but `ingest`, which only posts alerts."""
+
+    INGEST = "ingest"
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+class Token(models.Model):
+    """An API token. Only its SHA-256 is kept; the token is shown once."""
+
+    name = models.CharField(max_length=100, unique=True)
+    role = models.CharField(max_length=8, choices=Role.choices)
+    source = models.CharField(max_length=100, default="alertmanager", help_text="Names the sender of alerts")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.role})"
+
+    def matches(self, digest: str) -> bool:
+        return self.revoked_at is None and constant_time_compare(self.digest, digest)
+
+
+class Delivery(models.Model):
+    """One request to `/alert`, byte for byte."""
+
+    received_at = models.DateTimeField(default=timezone.now, db_index=True)
+    source = models.CharField(max_length=100)
+    body = models.BinaryField()
+    alerts = models.PositiveIntegerField(help_text="Accepted alerts")
+    quarantined = models.JSONField(default=list, help_text="What could not be read: index and reason")
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+
+    def __str__(self) -> str:
+        return f"delivery {self.pk} from {self.source}"
+
+
+class Target(models.Model):
+    """The inventory: a thing that alerts are about. One spelling everywhere, `docker:host/name`."""
+
+    key = models.CharField(max_length=300, unique=True)
+    kind = models.CharField(max_length=30)
+    host = models.CharField(max_length=100)
+    name = models.CharField(max_length=200, db_index=True)
+    parent = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="children")
+    facts = models.JSONField(default=dict, help_text="As the integration last described it")
+    first_seen_at = models.DateTimeField(auto_now_add=True)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+    gone_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Verdict(models.TextChoices):
+    """How an incident ended. No verdict: it is still worked on."""
+
+    VERIFIED = "verified"
+    CLEARED_BEFORE_ACTION = "cleared_before_action"
+    RESOLVED_BY_HUMAN = "resolved_by_human"
+    NOT_FIXED = "not_fixed"
+    RELAPSED = "relapsed"
+    UNKNOWN = "unknown"
+    FALSE_ALARM = "false_alarm"
+
+
+RESOLUTION_STATUS: dict[str | None, str] = {
+    None: "in_progress",
+    Verdict.VERIFIED: "resolved",
+    Verdict.CLEARED_BEFORE_ACTION: "resolved",
+    Verdict.RESOLVED_BY_HUMAN: "resolved",
+    Verdict.NOT_FIXED: "escalated",
+    Verdict.RELAPSED: "escalated",
+    Verdict.UNKNOWN: "attempted",
+    Verdict.FALSE_ALARM: "resolved",
+}
+
+
+class Incident(models.Model):
+    """One trouble, from its first alert to its verdict."""
+
+    class Status(models.TextChoices):
+        NEW = "new"
+        INVESTIGATING = "investigating"
+        AWAITING_APPROVAL = "awaiting_approval", "awaiting approval"
+        ACTING = "acting"
+        PROVING = "proving", "watching the expression"
+        CLOSED = "closed"
+
+    # Every change of status goes through `services.transition`, which swaps along these edges only.
+    TRANSITIONS: ClassVar[dict[str, frozenset[str]]] = {
+        Status.NEW: frozenset({Status.INVESTIGATING, Status.CLOSED}),
+        Status.INVESTIGATING: frozenset(
+            {Status.AWAITING_APPROVAL, Status.ACTING, Status.PROVING, Status.CLOSED}
+        ),
+        Status.AWAITING_APPROVAL: frozenset(
+            {Status.AWAITING_APPROVAL, Status.ACTING, Status.PROVING, Status.CLOSED}
+        ),
+        Status.ACTING: frozenset({Status.AWAITING_APPROVAL, Status.PROVING, Status.CLOSED}),
+        Status.PROVING: frozenset({Status.AWAITING_APPROVAL, Status.ACTING, Status.CLOSED}),
+        Status.CLOSED: frozenset({Status.NEW}),
+    }
+    WAITING_FOR: ClassVar[dict[str, str]] = {Status.AWAITING_APPROVAL: "approval", Status.PROVING: "proof"}
+
+    status = models.CharField(max_length=20, choices=Status.choices, default=Status.NEW, editable=False)
+    verdict = models.CharField(  # noqa: DJ001 no verdict is null, not ""
+        max_length=24, choices=Verdict.choices, null=True, blank=True, editable=False, db_index=True
+    )
+    source = models.CharField(max_length=100, editable=False)
+    alert_name = models.CharField(max_length=200, db_index=True, editable=False)
+    description = models.TextField(editable=False)
+    severity = models.CharField(max_length=60, editable=False, help_text="As it was sent")
+    severity_class = models.CharField(max_length=8, editable=False)
+    target = models.ForeignKey(Target, models.SET_NULL, null=True, blank=True, editable=False)
+    previous = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, editable=False, help_text="The last of its kind"
+    )
+    started_at = models.DateTimeField(editable=False, help_text="When the first alert started")
+    opened_at = models.DateTimeField(default=timezone.now, editable=False)
+    closed_at = models.DateTimeField(null=True, editable=False)
+    ended_at = models.DateTimeField(null=True, editable=False, help_text="When the last of its alerts ended")
+    resolution_seconds = models.FloatField(
+        null=True, editable=False, help_text="From the alert's start to the proof"
+    )
+    reopened = models.PositiveIntegerField(default=0, editable=False)
+    adopted = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="Fired already when we first looked: diagnosed, never acted on",
+    )
+    acknowledged_at = models.DateTimeField(null=True, blank=True, editable=False)
+    acknowledged_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+
+    root_cause = models.TextField(null=True, editable=False)  # noqa: DJ001 unknown is null, not ""
+    certainty = models.CharField(max_length=12, blank=True, default="", editable=False)
+    remediation_taken = models.TextField(null=True, editable=False)  # noqa: DJ001
+    rung = models.CharField(max_length=12, blank=True, default="", editable=False)
+    proof_note = models.TextField(blank=True, default="", editable=False)
+
+    human_cause = models.TextField("cause, as a person sees it", blank=True, default="")
+    human_note = models.TextField("note", blank=True, default="")
+    annotated_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    annotated_at = models.DateTimeField(null=True, editable=False)
+
+    objects = IncidentQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status="closed", verdict__isnull=False, closed_at__isnull=False)
+                | (~Q(status="closed") & Q(verdict=None, closed_at=None)),
+                name="a_verdict_exactly_when_closed",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["status"], condition=~Q(status="closed"), name="open_incidents"),
+            models.Index(fields=["target"], condition=~Q(status="closed"), name="open_by_target"),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.alert_name}"
+
+    @property
+    def resolution_status(self) -> str:
+        return RESOLUTION_STATUS[self.verdict]
+
+    @property
+    def waiting_for(self) -> str | None:
+        return self.WAITING_FOR.get(self.status)
+
+    @property
+    def affected_systems(self) -> list[str]:
+        """Target keys, else instances, of its alerts; read from prefetched episodes where there are some."""
+        found = [episode.system for episode in self.episodes.all()]
+        return sorted({system for system in found if system})
+
+
+class Episode(models.Model):
+    """One alert from its firing to its end: the open row for (source, fingerprint)."""
+
+    source = models.CharField(max_length=100)
+    fingerprint = models.CharField(max_length=64)
+    alert_name = models.CharField(max_length=200)
+    severity = models.CharField(max_length=60, blank=True)
+    labels = models.JSONField()
+    annotations = models.JSONField(default=dict)
+    generator_url = models.TextField(blank=True)
+    condition = models.JSONField(
+        null=True, blank=True, help_text="For what our own health check found: the state that ends it"
+    )
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True)
+    contested_at = models.DateTimeField(null=True, help_text="Fired again at or before its own end")
+    first_seen_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+    incident = models.ForeignKey(Incident, models.CASCADE, null=True, related_name="episodes")
+    target = models.ForeignKey(Target, models.SET_NULL, null=True)
+
+    objects = EpisodeQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source", "fingerprint"],
+                condition=Q(ends_at=None),
+                name="one_open_episode_per_alert",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["source", "fingerprint", "-id"], name="episodes_of_alert"),
+            models.Index(
+                fields=["contested_at"], condition=Q(contested_at__isnull=False), name="contested_episodes"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.alert_name} {self.fingerprint}"
+
+    @property
+    def system(self) -> str | None:
+        if self.target_id is not None and self.target is not None:
+            return self.target.key
+        instance = self.labels.get("instance") or self.labels.get("host")
+        return str(instance) if instance else None
+
+
+class GroupKey(models.Model):
+    """Which open incident an Alertmanager group belongs to."""
+
+    source = models.CharField(max_length=100)
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the group key, which may be long")
+    group_key = models.TextField()
+    incident = models.ForeignKey(Incident, models.CASCADE, related_name="group_keys")
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source", "digest"],
+                condition=Q(ended_at=None),
+                name="one_open_incident_per_group",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.group_key
+
+
+class Event(models.Model):
+    """What happened, who did it, when. Append-only: timeline, audit and refusals in one."""
+
+    class Kind(models.TextChoices):
+        OPENED = "opened"
+        JOINED = "joined"
+        RESOLVED_BY_SENDER = "resolved_by_sender"
+        CONTESTED = "contested"
+        REOPENED = "reopened"
+        STATUS = "status"
+        AGENT = "agent"
+        PROPOSED = "proposed"
+        ALLOWED = "allowed"
+        ASKED = "asked"
+        REFUSED = "refused"
+        APPROVED = "approved"
+        REJECTED = "rejected"
+        EXPIRED = "expired"
+        EXECUTING = "executing"
+        EXECUTED = "executed"
+        PROOF = "proof"
+        CLOSED = "closed"
+        ANNOTATED = "annotated"
+        ACKNOWLEDGED = "acknowledged"
+        NOTIFIED = "notified"
+        PAUSED = "paused"
+        RESUMED = "resumed"
+        TOKEN = "token"  # noqa: S105 the name of an event
+
+    incident = models.ForeignKey(Incident, models.CASCADE, null=True, related_name="events")
+    at = models.DateTimeField(default=timezone.now)
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    actor = models.CharField(max_length=150, help_text="An agent, a person, a sender of alerts")
+    text = models.TextField()
+    data = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["kind", "-at"], name="events_by_kind")]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text[:80]}"
+
+
+class Notification(QueueRow):
+    """One message to one channel, marked sent after it was sent."""
+
+    TASK = "incidents.tasks.deliver_notification"
+
+    class Kind(models.TextChoices):
+        OPENED = "opened", "critical opened"
+        DECISION = "decision", "decision needed"
+        ENDED = "ended"
+        UPDATE = "update"
+
+    incident = models.ForeignKey(Incident, models.CASCADE, null=True, related_name="notifications")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    dedup_key = models.CharField(
+        max_length=120, unique=True, help_text="One message per transition and channel"
+    )
+    channel = models.CharField(max_length=60, help_text="Scheme and place in NOTIFY_URLS; never the URL")
+    title = models.CharField(max_length=200)
+    body = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="unsent")
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class MemoryEntry(QueueRow):
+    """An incident as it is remembered. The database is the truth; Qdrant is an index of it."""
+
+    TASK = "incidents.tasks.sync_memory"
+    MAX_ATTEMPTS = 1000  # an index that is away comes back; the row waits for it
+
+    incident = models.OneToOneField(Incident, models.CASCADE, related_name="memory")
+    text = models.TextField()
+    payload = models.JSONField(default=dict)
+    content_hash = models.CharField(max_length=64)
+    model = models.CharField(max_length=120, blank=True, default="")
+    vector = models.BinaryField(null=True, help_text="float32, little endian, of unit length")
+    synced_at = models.DateTimeField(null=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name_plural = "memory entries"
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="unsynced")
+        ]
+
+    def __str__(self) -> str:
+        return f"memory of #{self.incident_id}"
+
+
+class Job(QueueRow):
+    """Recurring and requested work of the server itself: a due row per name."""
+
+    TASK = "incidents.tasks.run_job"
+    MAX_ATTEMPTS = 1_000_000  # a recurring check that fails is tried again as long as the server runs
+
+    name = models.CharField(max_length=60, unique=True)
+    requested_by = models.CharField(max_length=150, blank=True, default="")
+    last_finished_at = models.DateTimeField(null=True)
+    result = models.JSONField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="due_jobs")
+        ]
+
+    def __str__(self) -> str:
+        return self.name

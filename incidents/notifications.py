@@ -1,0 +1,184 @@
+"""Telling people. A message is a row per channel, marked sent after sending; three things interrupt.
+
+A critical that opened, a decision that is needed, an end without a fix. The rest updates. The first 90
+characters say it all, for they are what a locked phone shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import apprise
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from incidents import services
+from incidents.models import Event, Incident, Notification
+from incidents.queue import State, hint
+
+FIRST_LINE = 90
+# A critical waits this long for the crew's words, and is told without them after that.
+ANALYSIS_SECONDS = 40
+SHORT_SEVERITY = {"critical": "CRIT", "warning": "WARN", "info": "INFO", "other": "NOTE"}
+NO_CHANNEL = "none"
+SUMMARY_LINES = 20
+
+
+class NotifyError(Exception):
+    """A channel did not take a message. `permanent`: trying again is of no use."""
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+def channels() -> Iterator[tuple[str, str]]:
+    """(name, URL) of each channel. The name is the scheme and its place; URLs hold secrets."""
+    for place, url in enumerate(settings.NOTIFY_URLS, start=1):
+        yield f"{urlsplit(url).scheme}-{place}", url
+
+
+def unreadable() -> list[str]:
+    """The names of channels whose URL Apprise cannot read; nothing is sent."""
+    return [name for name, url in channels() if not apprise.Apprise().add(url)]
+
+
+def headline(incident: Incident, rest: str = "", *, now: datetime | None = None) -> str:
+    """`CRIT jellyfin@docker2 down 4m · restart? until 03:27`, at most 90 characters."""
+    what = f"{incident.target.name}@{incident.target.host}" if incident.target else ""
+    age = duration((now or timezone.now()) - incident.started_at)
+    parts = [SHORT_SEVERITY[incident.severity_class], what, incident.alert_name, age]
+    first = " ".join(part for part in parts if part)
+    text = f"{first} · {rest}" if rest else first
+    return text if len(text) <= FIRST_LINE else text[: FIRST_LINE - 1] + "…"
+
+
+def duration(span: timedelta) -> str:
+    """`45s`, `4m`, `3h`, `2d`."""
+    seconds = max(0, int(span.total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def people_time(moment: datetime) -> str:
+    """A time of day as people here read it (TZ)."""
+    return moment.astimezone(ZoneInfo(settings.TIME_ZONE)).strftime("%H:%M")
+
+
+def incident_link(incident: Incident) -> str:
+    """The incident's page when PUBLIC_URL is known, else its number."""
+    return (
+        f"{settings.PUBLIC_URL}/incidents/{incident.pk}"
+        if settings.PUBLIC_URL
+        else f"incident #{incident.pk}"
+    )
+
+
+@transaction.atomic
+def tell(
+    incident: Incident,
+    kind: Notification.Kind,
+    *,
+    title: str,
+    body: str,
+    transition: str,
+    after: timedelta = timedelta(0),
+) -> None:
+    """One message per transition and channel; saying it again before it is sent replaces its words."""
+    from_now = timezone.now() + after
+    for channel, _url in list(channels()) or [(NO_CHANNEL, "")]:
+        row, new = Notification.objects.get_or_create(
+            dedup_key=f"{incident.pk}:{transition}:{channel}",
+            defaults={
+                "incident": incident,
+                "kind": kind,
+                "channel": channel,
+                "title": title,
+                "body": body,
+                "due_at": from_now,
+            },
+        )
+        if not new:
+            Notification.objects.filter(pk=row.pk, state=State.WAITING).update(
+                title=title, body=body, due_at=from_now, hinted_at=None
+            )
+        if not after:
+            hint(Notification, row.pk)
+
+
+def tell_opened(incident: Incident) -> None:
+    """A critical is told within a minute, even if no step of the crew ran by then."""
+    if incident.severity_class != "critical":
+        return
+    body = f"{incident.description}\n\nNot analysed yet.\n{incident_link(incident)}"
+    tell(
+        incident,
+        Notification.Kind.OPENED,
+        title=headline(incident, "not analysed yet"),
+        body=body,
+        transition=opened_transition(incident),
+        after=timedelta(seconds=ANALYSIS_SECONDS),
+    )
+
+
+def tell_summary(adopted: list[Incident]) -> None:
+    """One message of all alerts that fired already when homelab first looked."""
+    lines = [f"- {incident.alert_name}: {incident.description}" for incident in adopted[:SUMMARY_LINES]]
+    if len(adopted) > SUMMARY_LINES:
+        lines.append(f"- and {len(adopted) - SUMMARY_LINES} more")
+    tell(
+        adopted[0],
+        Notification.Kind.UPDATE,
+        title=f"{len(adopted)} alerts fired already when homelab started",
+        body="\n".join(["They are diagnosed, and not acted on.", *lines]),
+        transition="adopted",
+    )
+
+
+def opened_transition(incident: Incident) -> str:
+    return f"opened:{incident.reopened}"
+
+
+def supersede_opened(incident: Incident) -> None:
+    """A later message says more than an opening that is still unsent."""
+    transition = f"{incident.pk}:{opened_transition(incident)}:"
+    Notification.objects.filter(dedup_key__startswith=transition, state=State.WAITING).update(
+        state=State.DONE, error="superseded by a later message"
+    )
+
+
+def deliver(pk: int) -> None:
+    """Send one message, if it is due and nobody else does."""
+    row: Notification | None = Notification.queue.claim(pk)
+    if row is None:
+        return
+    if row.channel == NO_CHANNEL:
+        row.finish()
+        return
+    url = dict(channels()).get(row.channel)
+    if url is None:
+        row.fail("this channel is no longer in NOTIFY_URLS", permanent=True)
+        return
+    try:
+        _send(url, row.title, row.body)
+    except NotifyError as error:
+        row.fail(str(error), permanent=error.permanent)
+        return
+    with transaction.atomic():
+        if row.finish(sent_at=timezone.now()):
+            services.record(row.incident, Event.Kind.NOTIFIED, row.channel, row.title)
+
+
+def _send(url: str, title: str, body: str) -> None:
+    """Through Apprise, which escapes plain text for the channel. Its errors are a boolean."""
+    sender = apprise.Apprise()
+    if not sender.add(url):
+        raise NotifyError("Apprise cannot read this URL of NOTIFY_URLS", permanent=True)
+    if not sender.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT):
+        raise NotifyError("the channel did not take the message")

@@ -1,0 +1,155 @@
+"""The only writer of incidents and events. Status changes are compare-and-swap along one table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from incidents import memory, signals
+from incidents.models import Event, Incident, MemoryEntry, Verdict
+from incidents.queue import hint
+
+PROVED = (Verdict.VERIFIED, Verdict.CLEARED_BEFORE_ACTION)
+
+
+class IllegalTransition(ValueError):
+    """The status table has no such edge: a mistake of the program, not of a race."""
+
+
+def record(
+    incident: Incident | None, kind: Event.Kind, actor: str, text: str, data: dict[str, Any] | None = None
+) -> Event:
+    return Event.objects.create(incident=incident, kind=kind, actor=actor, text=text, data=data or {})
+
+
+@transaction.atomic
+def transition(incident: Incident, to: Incident.Status, *, actor: str, text: str = "", **fields: Any) -> bool:
+    """Move an incident along the table; False when another worker moved it first."""
+    if to not in Incident.TRANSITIONS[incident.status]:
+        raise IllegalTransition(f"#{incident.pk}: {incident.status} -> {to}")
+    if not Incident.objects.filter(pk=incident.pk, status=incident.status).update(status=to, **fields):
+        return False
+    if text or incident.status != to:
+        record(incident, Event.Kind.STATUS, actor, text or f"{incident.status} → {to}", {"to": to})
+    incident.status = to
+    for name, value in fields.items():
+        setattr(incident, name, value)
+    return True
+
+
+@transaction.atomic
+def close(
+    incident: Incident, verdict: Verdict, *, actor: str, note: str, proved_at: datetime | None = None
+) -> bool:
+    """Give an incident its verdict; False when it had one already."""
+    now = timezone.now()
+    seconds = None
+    if verdict in PROVED:
+        seconds = max(0.0, ((proved_at or now) - incident.started_at).total_seconds())
+    won = transition(
+        incident,
+        Incident.Status.CLOSED,
+        actor=actor,
+        text=f"{verdict}: {note}",
+        verdict=verdict,
+        closed_at=now,
+        proof_note=note,
+        resolution_seconds=seconds,
+    )
+    if won:
+        end_groups(incident)
+        remember(incident)
+        signals.incident_closed.send(Incident, incident_id=incident.pk)
+    return won
+
+
+@transaction.atomic
+def reopen(incident: Incident, *, actor: str, text: str) -> bool:
+    """A closed incident is worked on again: its alert came back."""
+    won = transition(
+        incident,
+        Incident.Status.NEW,
+        actor=actor,
+        text=text,
+        verdict=None,
+        closed_at=None,
+        ended_at=None,
+        resolution_seconds=None,
+        reopened=incident.reopened + 1,
+    )
+    if won:
+        record(incident, Event.Kind.REOPENED, actor, text)
+        signals.incident_opened.send(Incident, incident_id=incident.pk)
+    return won
+
+
+def end_groups(incident: Incident) -> None:
+    """An incident that has its verdict takes no more alerts of its group."""
+    incident.group_keys.filter(ended_at=None).update(ended_at=timezone.now())
+
+
+def remember(incident: Incident) -> None:
+    """Put what is known of an incident on the way to the memory."""
+    hint(MemoryEntry, memory.remember(incident).pk)
+
+
+@transaction.atomic
+def end_when_all_resolved(incident: Incident, *, actor: str) -> bool:
+    """Mark the end of the last alert, which wakes the proof; a sender's resolve proves nothing."""
+    if incident.episodes.firing().exists():
+        return False
+    if not Incident.objects.filter(pk=incident.pk, ended_at=None).update(ended_at=timezone.now()):
+        return False
+    record(incident, Event.Kind.RESOLVED_BY_SENDER, actor, "all alerts resolved by their sender")
+    signals.alerts_ended.send(Incident, incident_id=incident.pk)
+    return True
+
+
+@transaction.atomic
+def acknowledge(incident: Incident, *, by: str) -> bool:
+    won = Incident.objects.filter(pk=incident.pk, acknowledged_at=None).update(
+        acknowledged_at=timezone.now(), acknowledged_by=by
+    )
+    if won:
+        record(incident, Event.Kind.ACKNOWLEDGED, by, "acknowledged")
+    return bool(won)
+
+
+@transaction.atomic
+def annotate(
+    incident: Incident,
+    *,
+    by: str,
+    cause: str | None = None,
+    note: str | None = None,
+    verdict: Verdict | None = None,
+) -> Incident:
+    """What a person knows better. `verdict` may be `false_alarm` or `resolved_by_human`; None keeps it."""
+    incident = Incident.objects.select_for_update().get(pk=incident.pk)
+    incident.human_cause = incident.human_cause if cause is None else cause
+    incident.human_note = incident.human_note if note is None else note
+    incident.annotated_by, incident.annotated_at = by, timezone.now()
+    incident.save(update_fields=["human_cause", "human_note", "annotated_by", "annotated_at"])
+    said = {"cause": cause, "note": note, "verdict": verdict}
+    record(incident, Event.Kind.ANNOTATED, by, "annotated", {k: v for k, v in said.items() if v is not None})
+    if verdict is not None:
+        _human_verdict(incident, verdict, by)
+    if incident.status == Incident.Status.CLOSED:
+        remember(incident)
+    signals.incident_annotated.send(Incident, incident_id=incident.pk)
+    return incident
+
+
+def _human_verdict(incident: Incident, verdict: Verdict, by: str) -> None:
+    if verdict not in (Verdict.FALSE_ALARM, Verdict.RESOLVED_BY_HUMAN):
+        raise ValueError(f"a person gives false_alarm or resolved_by_human, not {verdict}")
+    if incident.status != Incident.Status.CLOSED:
+        close(incident, verdict, actor=by, note=f"said by {by}")
+    elif incident.verdict != verdict:
+        fields = {"verdict": verdict, "resolution_seconds": None, "proof_note": f"said by {by}"}
+        Incident.objects.filter(pk=incident.pk).update(**fields)
+        record(incident, Event.Kind.STATUS, by, f"{incident.verdict} → {verdict}", {"verdict": verdict})
+        incident.refresh_from_db()

@@ -1,0 +1,31 @@
+"""Severity is stored as it was sent; counting needs four classes."""
+
+CLASSES = {
+    "critical": "critical",
+    "crit": "critical",
+    "page": "critical",
+    "error": "critical",
+    "fatal": "critical",
+    "emergency": "critical",
+    "disaster": "critical",
+    "high": "critical",
+    "warning": "warning",
+    "warn": "warning",
+    "average": "warning",
+    "medium": "warning",
+    "info": "info",
+    "informational": "info",
+    "none": "info",
+    "low": "info",
+}
+
+
+def severity_class(severity: str) -> str:
+    """`critical`, `warning`, `info` or `other`."""
+    return CLASSES.get(severity.strip().lower(), "other")
+
+
+def worst(first: str, second: str) -> str:
+    """The graver of two severities as sent; the first when they are of one class."""
+    order = ("critical", "warning", "info", "other")
+    return min((first, second), key=lambda each: order.index(severity_class(each)))

@@ -1,0 +1,14 @@
+"""How `incidents` wakes others without knowing them. Sent inside the transaction; hint on commit."""
+
+from django.dispatch import Signal
+
+# kwargs: incident_id: int. A new incident, or one that came back.
+incident_opened = Signal()
+# kwargs: incident_id: int. The sender says that all its alerts have ended (which is no proof).
+alerts_ended = Signal()
+# kwargs: incident_id: int. A verdict was given, by the crew or by a person.
+incident_closed = Signal()
+# kwargs: episode_id: int. Fired again at or before its own end; somebody who can ask should.
+episode_contested = Signal()
+# kwargs: incident_id: int. A person wrote what they know.
+incident_annotated = Signal()

@@ -1,0 +1,146 @@
+"""Settings come from the environment; a bad value names its variable."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from homelab import env, listen
+from homelab.env import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+BAD = {
+    "PROMETHEUS_URL": "prometheus:9090",
+    "ALERTMANAGER_URL": "ftp://am",
+    "OPENAI_BASE_URL": "localhost",
+    "QDRANT_URL": "qdrant",
+    "PUBLIC_URL": "home",
+    "DATABASE_URL": "mysql://db/homelab",
+    "DOCKER_HOSTS": "nas",
+    "DOCKER_HOST": "nas:2375",
+    "REMEDIATION_MODE": "yolo",
+    "PROOF_HOLD_SECONDS": "soon",
+    "WORKER_THREADS": "2",
+    "LLM_BUDGET_DAILY_USD": "-1",
+    "TELEGRAM_BOT_TOKEN": "1:a",
+    "HOMELAB_OPEN_READ": "perhaps",
+    "TZ": "Mars/Olympus",
+    "LOG_LEVEL": "loud",
+    "REDIS_URL": "http://redis",
+}
+
+
+def settings_with(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Import the settings in a process that has nothing but these variables."""
+    code = "from django.conf import settings as s; print(s.OPENAI_API_KEY, s.REMEDIATION_MODE)"
+    base = {
+        "PATH": os.environ["PATH"],
+        "HOMELAB_ENV_FILE": os.devnull,
+        "HOMELAB_DATA_DIR": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "homelab.settings",
+        "DOCKER_HOST": "off",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=base | variables, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(("name", "value"), BAD.items())
+def test_a_bad_value_stops_the_start_and_names_its_variable(tmp_path: Path, name: str, value: str) -> None:
+    done = settings_with(tmp_path, **{name: value})
+    assert done.returncode != 0
+    assert f"ConfigError: {name}" in done.stderr
+
+
+def test_more_than_one_process_needs_a_qdrant_server(tmp_path: Path) -> None:
+    done = settings_with(tmp_path, REDIS_URL="redis://127.0.0.1/0")
+    assert "ConfigError: QDRANT_URL" in done.stderr
+
+
+def test_an_empty_value_is_not_set(tmp_path: Path) -> None:
+    done = settings_with(tmp_path, REMEDIATION_MODE="", OPENAI_API_KEY="", PROOF_HOLD_SECONDS="")
+    assert done.stdout.split()[-2:] == ["None", "approve"], done.stderr
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-from-a-file\n")
+    done = settings_with(tmp_path, OPENAI_API_KEY_FILE=str(tmp_path / "key"))
+    assert "sk-from-a-file approve" in done.stdout, done.stderr
+
+
+def test_the_environment_goes_before_dotenv(tmp_path: Path) -> None:
+    dotenv = tmp_path / "dotenv"
+    dotenv.write_text("OPENAI_API_KEY=sk-file\nREMEDIATION_MODE=auto\n")
+    done = settings_with(tmp_path, HOMELAB_ENV_FILE=str(dotenv), REMEDIATION_MODE="observe")
+    assert "sk-file observe" in done.stdout, done.stderr
+
+
+def test_the_secret_key_is_made_once_and_is_private(tmp_path: Path) -> None:
+    settings_with(tmp_path)
+    first = (tmp_path / "secret-key").read_text()
+    settings_with(tmp_path)
+    assert (tmp_path / "secret-key").read_text() == first
+    assert (tmp_path / "secret-key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("variables", "hosts"),
+    [
+        ({"DOCKER_HOSTS": "nas=tcp://nas:2375, two = unix:///two.sock"}, ["nas", "two"]),
+        ({"DOCKER_HOST": "tcp://nas:2375"}, ["local"]),
+        ({"DOCKER_HOST": "off"}, []),
+    ],
+)
+def test_docker_hosts(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], hosts: list[str]) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert list(env.docker_hosts()) == hosts
+
+
+@pytest.mark.parametrize("value", ["nas=tcp://a,nas=tcp://b", "nas", "nas=ssh://a"])
+def test_docker_hosts_that_cannot_be_meant(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("DOCKER_HOSTS", value)
+    with pytest.raises(ConfigError, match="DOCKER_HOSTS"):
+        env.docker_hosts()
+
+
+@pytest.fixture
+def unset(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("HOST", "PORT", "HOMELAB_BIND", "WEB_CONCURRENCY"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_it_listens_on_loopback_unless_told_otherwise(unset: pytest.MonkeyPatch) -> None:
+    assert (listen.bind(), listen.local_url()) == ("127.0.0.1:5000", "http://127.0.0.1:5000")
+    unset.setenv("HOMELAB_BIND", "0.0.0.0")
+    unset.setenv("PORT", "8080")
+    assert (listen.bind(), listen.local_url()) == ("0.0.0.0:8080", "http://127.0.0.1:8080")
+    unset.setenv("HOST", "::1")
+    assert (listen.bind(), listen.local_url()) == ("[::1]:8080", "http://[::1]:8080")
+
+
+def test_a_shells_own_host_variable_does_not_open_it_to_the_network(unset: pytest.MonkeyPatch) -> None:
+    unset.setenv("HOST", "nas.example.org")
+    assert listen.bind() == "127.0.0.1:5000"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "0"), ("PORT", "70000"), ("PORT", "web"), ("HOMELAB_BIND", "nas")]
+)
+def test_where_it_cannot_listen(unset: pytest.MonkeyPatch, name: str, value: str) -> None:
+    unset.setenv(name, value)
+    with pytest.raises(ConfigError, match=name):
+        listen.address()
+
+
+def test_one_process_in_embedded_mode(unset: pytest.MonkeyPatch) -> None:
+    unset.setenv("WEB_CONCURRENCY", "2")
+    assert listen.processes(embedded=False) == 2
+    with pytest.raises(ConfigError, match="WEB_CONCURRENCY"):
+        listen.processes(embedded=True)

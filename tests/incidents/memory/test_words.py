@@ -1,0 +1,93 @@
+"""How text is cut."""
+
+from __future__ import annotations
+
+import pytest
+
+from incidents.memory.words import stem, words
+
+
+def test_a_name_in_camel_case_is_kept_whole_and_cut() -> None:
+    assert words("KubePodCrashLooping") == ["kubepodcrashlooping", "kubernet", "pod", "crash", "loop"]
+
+
+def test_an_acronym_inside_a_name_is_one_word() -> None:
+    assert words("KubeAPIErrors")[1:] == ["kubernet", "api", "error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "people"),
+    [
+        ("KubePodCrashLooping", "the pods are crash looping"),
+        ("node_filesystem_avail_bytes", "available bytes of the filesystem"),
+        ("/etc/nginx/nginx.conf", "the configuration of nginx"),
+        ("OOMKilled", "was killed by the OOM killer"),
+        ("TargetDown", "targets are down"),
+        ("PVC", "PersistentVolumeClaim"),
+    ],
+)
+def test_what_programs_write_meets_what_people_write(name: str, people: str) -> None:
+    assert set(words(name)) & set(words(people))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["exit code 137", "exited with code 137", "Exited (137)", "exit status 137", "exit code: 137", "exit=137"],
+)
+def test_an_exit_code_is_one_word_however_it_is_written(text: str) -> None:
+    assert "exit137" in words(text)
+
+
+def test_an_exit_code_names_its_signal() -> None:
+    assert "sigkill" in words("container exited with code 137")
+
+
+def test_an_exit_code_is_not_another() -> None:
+    assert "exit137" not in words("exit code 1")
+
+
+def test_out_of_memory_is_what_the_kernel_calls_it() -> None:
+    assert "oom" in words("ran out of memory")
+    assert "oom" in words("OOMKilled")
+
+
+def test_an_address_is_not_cut() -> None:
+    assert words("10.0.0.5:9100") == ["10.0.0.5", "10.0.0.5:9100"]
+
+
+def test_error_codes_and_percentages_keep_their_number() -> None:
+    assert words("0x80070005") == ["0x80070005"]
+    assert words("HTTP 503")[-1] == "503"
+    assert words("over 90%") == ["90", "percent"]
+
+
+def test_stop_words_and_serial_numbers_are_left_out() -> None:
+    assert words("it is the 1700000000000 of 4f2a91bb03cd77e1") == []
+
+
+def test_text_without_words_has_none() -> None:
+    assert words("") == words(" \n\t ---- ") == []
+
+
+def test_words_that_are_not_english_letters_do_no_harm() -> None:
+    assert "disk" in words("Диск voll: disk 磁盘 \x00")
+
+
+@pytest.mark.parametrize(
+    ("words_of_a_kind", "common"),
+    [
+        (("restart", "restarts", "restarted", "restarting"), "restart"),
+        (("query", "queries", "queried"), "queri"),
+        (("stop", "stops", "stopped", "stopping"), "stop"),
+        (("install", "installed", "installing", "installation"), "install"),
+        (("full", "fully"), "full"),
+    ],
+)
+def test_relatives_share_a_stem(words_of_a_kind: tuple[str, ...], common: str) -> None:
+    assert {stem(word) for word in words_of_a_kind} == {common}
+
+
+@pytest.mark.parametrize("word", ["bus", "dns", "status", "redis", "loss", "ring", "red", "ssd", "node2"])
+def test_short_and_odd_words_stay(word: str) -> None:
+    assert stem(word) in (word, word.removesuffix("s"))
+    assert len(stem(word)) >= 2

@@ -1,0 +1,26 @@
+"""Settings of the tests: nothing of the caller's environment, no .env, a data directory of their own."""
+
+import os
+import tempfile
+
+KEEP = ("DATABASE_URL",)  # `make test` may run the suite on PostgreSQL as well
+NAMES = """
+PUBLIC_URL SECRET_KEY ALLOWED_HOSTS HOMELAB_OPEN_READ METRICS_TOKEN TZ REDIS_URL WORKER_THREADS
+REMEDIATION_MODE PROTECTED_TARGETS PROOF_HOLD_SECONDS PROOF_TIMEOUT_SECONDS FLAP_WINDOW_SECONDS
+APPROVAL_SECONDS RESTARTS_PER_HOUR COOLDOWN_SECONDS CHANGES_PER_HOUR HEALTH_CHECK_SECONDS WATCHDOG_SECONDS PROMETHEUS_URL
+ALERTMANAGER_URL DOCKER_HOST DOCKER_HOSTS OPENAI_BASE_URL OPENAI_API_KEY OPENAI_MODEL
+OPENAI_TIMEOUT_SECONDS LLM_BUDGET_DAILY_USD QDRANT_URL QDRANT_API_KEY EMBEDDING_MODEL NOTIFY_URLS
+TELEGRAM_BOT_TOKEN TELEGRAM_CHAT_ID LOG_LEVEL LOG_FORMAT
+""".split()
+for name in NAMES:
+    os.environ.pop(name, None)
+    os.environ.pop(f"{name}_FILE", None)
+os.environ["HOMELAB_ENV_FILE"] = os.devnull
+os.environ["HOMELAB_DATA_DIR"] = tempfile.mkdtemp(prefix="homelab-tests-")
+os.environ["DOCKER_HOST"] = "off"
+os.environ["SECRET_KEY"] = "only-for-tests-" * 4
+
+from homelab.settings import *  # noqa: E402, F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+EMBEDDING_MODEL = "builtin"
