@@ -19,7 +19,6 @@ from agents.tools import available
 from agents.tools.base import ToolError
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Target, Verdict
-from incidents.redaction import clean
 
 Status = Incident.Status
 LIMITS = Limits(steps=8, seconds=80.0)
@@ -29,6 +28,7 @@ def monitor(step: Step) -> None:
     """Is the alert real, and what is affected? The expression is read by code, whoever reasons."""
     incident = step.run.incident
     cases.bind_target(incident)
+    proof.adopt_state_checks(incident)
     brief = _brief(step, answers.Triage)
     reading = _read_expression(step, brief)
     brief = _brief(step, answers.Triage, reading=dict(reading.data) if reading else None)
@@ -47,7 +47,7 @@ def monitor(step: Step) -> None:
 def _read_expression(step: Step, brief: Brief[Any]) -> Observation | None:
     if not any(tool.name == "alert_expression" for tool in brief.tools):
         return None
-    toolbox = Toolbox(brief, clean, transcript.recorder(step))
+    toolbox = Toolbox(brief, transcript.recorder(step))
     return toolbox.call(Request(id="monitor-expression", tool="alert_expression", arguments={}))
 
 

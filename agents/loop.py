@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from agents.answers import Answer
 from agents.tools.base import Case, Result, Tool, ToolError
+from incidents.redaction import clean, clean_tree
 
 A = TypeVar("A", bound=Answer)
 
@@ -102,7 +103,6 @@ class Toolbox:
     """Runs the tools of a brief: capped, redacted, each identical read at most twice."""
 
     brief: Brief[Any]
-    redact: Callable[[str], str]
     record: Record
     seen: Counter[str] = field(default_factory=Counter)
 
@@ -110,9 +110,9 @@ class Toolbox:
         started = time.monotonic()
         try:
             result = self._run(request)
-            full, data, error = self.redact(result.text), _redacted(result.data, self.redact), ""
+            full, data, error = clean(result.text), clean_tree(result.data), ""
         except ToolError as problem:
-            full, data, error = "", {}, self.redact(str(problem))
+            full, data, error = "", {}, clean(str(problem))
         observation = Observation(
             request=request,
             text=cap(full) if not error else f"error: {error}",
@@ -145,16 +145,6 @@ def cap(text: str, limit: int = SHOWN_CHARACTERS) -> str:
     head, tail = text[: limit // 2], text[-limit // 2 :]
     left = len(text) - limit
     return f"{head}\n… {left} characters left out: narrow the query (match, lines, a selector) …\n{tail}"
-
-
-def _redacted(data: Any, redact: Callable[[str], str]) -> Any:
-    if isinstance(data, str):
-        return redact(data)
-    if isinstance(data, Mapping):
-        return {str(key): _redacted(value, redact) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_redacted(value, redact) for value in data]
-    return data
 
 
 def run_agent(brief: Brief[A], reasoner: Reasoner, toolbox: Toolbox, limits: Limits) -> A:

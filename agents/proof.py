@@ -30,6 +30,7 @@ CLEARED_AFTER: dict[Begun, Verdict] = {
     "unknown": Verdict.UNKNOWN,
 }
 MAX_EPISODES = 20
+HEALTHY = (None, "healthy")  # None: the container has no health check
 FIRING, CLEARED, UNKNOWN = ExpressionState.FIRING, ExpressionState.CLEARED, ExpressionState.UNKNOWN
 
 
@@ -240,6 +241,37 @@ def _selectors(expression: str) -> list[str]:
         return []
 
 
+def adopt_state_checks(incident: Incident) -> None:
+    """An alert that names no expression, about a container that is down: the container's state is its proof.
+
+    Only when it is seen to be down: an alert about something else must not be proved by a container that
+    runs anyway.
+    """
+    for episode in _episodes(incident):
+        target = episode.target or incident.target
+        if (
+            episode.condition is not None
+            or target is None
+            or target.kind != "docker"
+            or _has_expression(episode)
+        ):
+            continue
+        if _observe_container(target.key).state is FIRING:
+            Episode.objects.filter(pk=episode.pk).update(condition={"container": target.key})
+
+
+def _has_expression(episode: Episode) -> bool:
+    """Whether anybody knows the alert's expression; also when the one who would know cannot be asked."""
+    if cases.expression_of(episode) is not None:
+        return True
+    if settings.PROMETHEUS_URL is None:
+        return bool(episode.generator_url)
+    try:
+        return bool(Prometheus(settings.PROMETHEUS_URL).rule(episode.alert_name))
+    except ToolError:
+        return True
+
+
 def _observe_container(key: str) -> Look:
     """The state check of what our own health check found."""
     try:
@@ -249,6 +281,6 @@ def _observe_container(key: str) -> Look:
         return Look(UNKNOWN, str(error))
     if not state.running or state.status == "restarting":
         return Look(FIRING, f"{key} is {state.status}")
-    if state.health not in (None, "healthy", "none"):
+    if state.health not in HEALTHY:
         return Look(FIRING, f"{key} is {state.health}")
     return Look(CLEARED, f"{key} is running" + (" and healthy" if state.health == "healthy" else ""))

@@ -80,7 +80,7 @@ def state() -> list[str]:
         rung(),
         f"Proof: asks {shown(settings.PROMETHEUS_URL)}"
         if settings.PROMETHEUS_URL
-        else "Proof unavailable: PROMETHEUS_URL is not set, so nothing is done without asking",
+        else "Proof unavailable (PROMETHEUS_URL is not set): what cannot be proved is not done unasked",
         _changes(),
         f"Told: {told or 'nobody (NOTIFY_URLS is not set)'}",
     ]
@@ -125,6 +125,6 @@ def _changes() -> str:
     modes = {
         "observe": "none are made (REMEDIATION_MODE=observe)",
         "approve": "each waits for a person's approval (REMEDIATION_MODE=approve)",
-        "auto": "made without asking where that was earned or allowed (REMEDIATION_MODE=auto)",
+        "auto": "made without asking, within their limits (REMEDIATION_MODE=auto)",
     }
     return f"Changes to Docker on {hosts}: {modes[settings.REMEDIATION_MODE]}"

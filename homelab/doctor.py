@@ -33,6 +33,8 @@ def examine() -> Iterator[tuple[str, Health]]:
     yield "model", check_model()
     yield "notifications", check_notifications()
     for name, integration in sorted(INTEGRATIONS.items()):
+        if name == "memory":
+            continue  # it would tell of the memory of this command, which is empty; see above
         if integration.configured():
             yield name, integration.check()
         elif name == "prometheus":

@@ -16,7 +16,7 @@ from typing import Any
 
 from celery import beat
 from celery.apps.worker import Worker
-from celery.platforms import SecurityWarning
+from celery.exceptions import SecurityWarning
 from celery.worker import state
 from django.conf import settings
 from django.db import connections
@@ -39,7 +39,7 @@ class Embedded:
         self._stopping = stopping
         self._stop_asked = threading.Event()
         self._worker = make_worker()
-        self._beat = beat.Service(app, max_interval=1, scheduler_cls="celery.beat:Scheduler")
+        self._beat = beat.Service(app, max_interval=1, scheduler_cls=beat.Scheduler)
         self._threads = {
             "worker": threading.Thread(target=self._worker.start, name="embedded-worker", daemon=True),
             "beat": threading.Thread(target=self._beat.start, name="embedded-beat", daemon=True),
@@ -67,7 +67,7 @@ class Embedded:
 
     def _ask_to_stop(self) -> None:
         self._stop_asked.set()
-        state.should_stop = os.EX_OK
+        state.should_stop = os.EX_OK  # type: ignore[assignment]
         self._beat.stop()
 
     def _begin(self) -> None:

@@ -44,7 +44,7 @@ def make(data_dir: Path) -> bool:
     with transaction.atomic():
         password = secrets.token_urlsafe(12)
         users.create_superuser("admin", password=password)
-        tokens = {role.value: create_token(name=role.value, role=role)[1] for role in Role}
+        tokens = {role.value: create_token(name=role.value, role=role, by="first run")[1] for role in Role}
         url = settings.PUBLIC_URL or listen.local_url()
         write(data_dir, {"url": url, "admin": {"username": "admin", "password": password}, "tokens": tokens})
     return True

@@ -7,6 +7,7 @@ or `reload`: they would end the embedded worker in the middle of its tasks.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -30,10 +31,27 @@ accesslog = None  # the middleware counts requests; lines come from what goes wr
 control_socket_disable = True
 # A heartbeat file on a disk that stalls looks like a hung worker.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) and Path("/dev/shm").is_dir() else None  # noqa: S108
+# Several processes count together, through files. Set before anything imports prometheus_client, and so it is
+# imported by name below.
+METRICS_DIR: Path | None = settings.DATA_DIR / "metrics" if workers > 1 else None
+if METRICS_DIR:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS_DIR)
 logconfig_dict = {
     **settings.LOGGING,
     "loggers": {**settings.LOGGING["loggers"], "gunicorn.error": {"level": "INFO", "propagate": True}},
 }
+
+
+def on_starting(_arbiter: object) -> None:
+    """Counts of a former start would be added to those of this one."""
+    if METRICS_DIR:
+        shutil.rmtree(METRICS_DIR, ignore_errors=True)
+        METRICS_DIR.mkdir(parents=True)
+
+
+def child_exit(_arbiter: object, worker: Worker) -> None:
+    if METRICS_DIR:
+        import_string("prometheus_client.multiprocess.mark_process_dead")(worker.pid)
 
 
 def post_worker_init(worker: Worker) -> None:

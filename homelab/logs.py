@@ -46,6 +46,7 @@ def config(*, level: str, style: str) -> dict[str, Any]:
             "httpx": {"level": "WARNING"},
             "httpx2": {"level": "WARNING"},
             "urllib3": {"level": "WARNING"},
-            "apprise": {"level": "ERROR"},
+            # at ERROR it prints a URL that it cannot read, with its password
+            "apprise": {"level": "CRITICAL"},
         },
     }

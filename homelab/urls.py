@@ -9,6 +9,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from agents.api.urls import api_patterns as agents_api
+from incidents.access import RolePermission
 from incidents.api.urls import api_patterns as incidents_api
 from incidents.api.urls import root_patterns
 from metrics.views import metrics
@@ -17,8 +18,12 @@ urlpatterns = [
     *root_patterns,
     re_path(r"^metrics/?$", metrics, name="metrics"),
     path("api/v1/", include([*incidents_api, *agents_api])),
-    re_path(r"^api/schema/?$", SpectacularAPIView.as_view(), name="schema"),
-    re_path(r"^api/docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    re_path(r"^api/schema/?$", SpectacularAPIView.as_view(permission_classes=[RolePermission]), name="schema"),
+    re_path(
+        r"^api/docs/?$",
+        SpectacularSwaggerView.as_view(url_name="schema", permission_classes=[RolePermission]),
+        name="docs",
+    ),
     path("admin", RedirectView.as_view(pattern_name="admin:index", http_method_names=["get", "head"])),
     path("admin/", admin.site.urls),
     # The admin's own login turns viewers away, so people log in here.

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 HIDDEN = "[redacted]"
+# How names of secrets end: DB_PASSWORD, api_key, csrf-token; but not `tokens: 512` or `author: me`.
 _NAMES = (
-    r"(?:pass(?:word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|auth)"
+    r"(?:pass|password|passwd|passphrase|secret|token|credentials?|authorization|auth"
+    r"|(?:api|access|private|secret|encryption)[_-]?key)"
 )
+_SECRET_NAME = re.compile(rf"{_NAMES}$", re.IGNORECASE)
 PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # a private key, whole
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL), HIDDEN),
@@ -21,7 +26,7 @@ PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # password=…, "api_key": "…", TOKEN: …
     (
         re.compile(
-            rf"(?P<keep>\b[\w.-]*{_NAMES}[\w.-]*[\"']?\s*[=:]\s*)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&\"']+)",
+            rf"(?P<keep>\b[\w.-]*{_NAMES}[\"']?\s*[=:]\s*)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&\"']+)",
             re.IGNORECASE,
         ),
         rf"\g<keep>{HIDDEN}",
@@ -45,3 +50,20 @@ def clean(text: str) -> str:
     """Redacted, and storable: logs may hold NUL or broken UTF-8, which PostgreSQL refuses."""
     storable = text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
     return redact(storable)
+
+
+def clean_tree(value: Any) -> Any:
+    """JSON with every string in it cleaned, and every value under a secret's name hidden."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {clean(str(key)): _clean_member(str(key), each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean_tree(each) for each in value]
+    return value
+
+
+def _clean_member(name: str, value: Any) -> Any:
+    if isinstance(value, str) and _SECRET_NAME.search(name):
+        return HIDDEN
+    return clean_tree(value)

@@ -77,6 +77,7 @@ class ActionViewSet(RetrieveModelMixin, Records):
 class PauseViewSet(Records):
     """Pauses: in a scope nothing is changed until a time, or until the pause is lifted."""
 
+    open_read = True
     queryset = Pause.objects.all()
     serializer_class = serializers.PauseSerializer
 

@@ -11,7 +11,6 @@ from agents.loop import A, AgentFailed, Brief, Limits, Reasoner, Toolbox, run_ag
 from agents.models import Step
 from agents.reasoners import openai
 from agents.reasoners.playbook import PlaybookReasoner
-from incidents.redaction import clean
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ def _model(step: Step, brief: Brief[Any]) -> tuple[Reasoner | None, str]:
 
 def _run(step: Step, brief: Brief[A], reasoner: Reasoner, limits: Limits) -> A:
     step.rung = reasoner.rung
-    return run_agent(brief, reasoner, Toolbox(brief, clean, transcript.recorder(step)), limits)
+    return run_agent(brief, reasoner, Toolbox(brief, transcript.recorder(step)), limits)
 
 
 def rung_line() -> str:

@@ -18,7 +18,7 @@ from agents.answers import TERMINAL_TOOL
 from agents.loop import Brief, Correction, Entry, Observation, Request, Turn
 from agents.models import ModelCall, Step
 from agents.reasoners import prompts
-from incidents.redaction import clean
+from incidents.redaction import clean, clean_tree
 
 OFFERED_TOOLS = 8
 
@@ -213,7 +213,7 @@ def _recorder(step: Step) -> Callable[[dict[str, Any], dict[str, Any] | None, st
             model=(response or {}).get("model") or request["model"],
             endpoint=endpoint(),
             request=request,
-            response=_storable(response),
+            response=clean_tree(response),
             input_tokens=usage.get("prompt_tokens"),
             cached_tokens=details.get("cached_tokens"),
             output_tokens=usage.get("completion_tokens"),
@@ -222,9 +222,3 @@ def _recorder(step: Step) -> Callable[[dict[str, Any], dict[str, Any] | None, st
         )
 
     return record
-
-
-def _storable(response: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A model may repeat a secret or make up a NUL; neither is stored."""
-    stored: dict[str, Any] | None = json.loads(clean(json.dumps(response).replace("\\u0000", "")))
-    return stored

@@ -188,10 +188,12 @@ def usage(raw: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def exit_meaning(code: int | None) -> str | None:
-    """What an exit code says, in words; None where there is nothing to say."""
+def exit_meaning(code: int | None, *, oom_killed: bool = False) -> str | None:
+    """What an exit code says, in words; None without one."""
     if code is None:
         return None
+    if code == 137 and oom_killed:
+        return "SIGKILL: out of memory"
     if code in EXIT_CODES:
         return EXIT_CODES[code]
     return f"signal {code - 128}" if 128 < code < 160 else "the program's own code"
@@ -218,7 +220,7 @@ def _inspect_data(state: ContainerState, stopper: Stopper | None) -> dict[str, A
         "status": state.status,
         "running": state.running,
         "exit_code": state.exit_code,
-        "exit_meaning": exit_meaning(state.exit_code),
+        "exit_meaning": exit_meaning(state.exit_code, oom_killed=state.oom_killed),
         "oom_killed": state.oom_killed,
         "error": state.error,
         "stopped_by": stopper,

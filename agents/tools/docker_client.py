@@ -48,7 +48,7 @@ class ContainerFacts:
     image_id: str
     labels: Mapping[str, str]
     status: str  # "running", "exited", "restarting", "paused", "created", "dead", "removing"
-    health: str | None  # "healthy", "unhealthy", "starting"; None without a health check
+    health: str | None  # "healthy", "unhealthy", "starting"; None without a health check or while stopped
     ports: tuple[str, ...]  # "127.0.0.1:8080->80/tcp"
     published_ports: tuple[int, ...]
     created: str
@@ -113,8 +113,8 @@ def stopped_by(host: str, name: str) -> Stopper | None:
     """Who ended a container that does not run: None while it runs.
 
     A `stop` event: somebody asked the engine to stop it ("person"). `die` without `stop`: it ended by
-    itself, was killed from outside, or by `docker kill` ("crash"). Neither: "unknown", as the engine keeps
-    256 events and none over its own restart.
+    itself with whatever exit code, was killed from outside, or by `docker kill` ("crash"). Neither:
+    "unknown", as the engine keeps 256 events and none over its own restart.
     """
     with engine(host) as client:
         attributes = inspect(client, name)
@@ -124,8 +124,8 @@ def stopped_by(host: str, name: str) -> Stopper | None:
         if finished is None:
             return "unknown"
         now = engine_now(client)
-        if now - finished < STOP_GRACE_SECONDS:
-            time.sleep(STOP_GRACE_SECONDS)
+        if (age := now - finished) < STOP_GRACE_SECONDS:
+            time.sleep(STOP_GRACE_SECONDS - max(0.0, age))
             now = engine_now(client)
         since = finished - STOP_LEAD_SECONDS
         return _who_stopped(events_of(client, attributes["Id"], since=since, until=now))
@@ -229,7 +229,8 @@ def facts_of(host: str, attributes: Mapping[str, Any]) -> ContainerFacts:
     state, config, host_config = attributes["State"], attributes["Config"], attributes["HostConfig"]
     bindings = attributes["NetworkSettings"].get("Ports") or host_config.get("PortBindings") or {}
     published = [(port, each) for port, ends in sorted(bindings.items()) for each in ends or ()]
-    health = (state.get("Health") or {}).get("Status")
+    # Of a container that ended the engine keeps some last word: "unhealthy" even where no probe failed.
+    health = (state.get("Health") or {}).get("Status") if state["Running"] else None
     return ContainerFacts(
         key=key_of(host, name),
         host=host,

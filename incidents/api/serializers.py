@@ -77,7 +77,9 @@ class EpisodeSerializer(RecordSerializer):
 
 
 class NotificationSerializer(RecordSerializer):
-    """One message to one channel."""
+    """One message to one channel. `body`, which may hold a link that approves, is for operators."""
+
+    operator_fields = ("body", "error")
 
     class Meta:
         model = Notification

@@ -78,6 +78,7 @@ class IncidentViewSet(RetrieveModelMixin, Records):
 class NotificationViewSet(Records):
     """Messages to people."""
 
+    open_read = True
     queryset = Notification.queue.all()
     serializer_class = serializers.NotificationSerializer
 

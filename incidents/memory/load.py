@@ -17,7 +17,7 @@ from incidents.memory.embed import passages
 from incidents.memory.errors import MemoryUnavailable
 from incidents.memory.index import Index, Loaded, get_index, make_store
 from incidents.memory.rows import document, entries, mark, model_in_use
-from incidents.memory.sync import PAUSE_SECONDS, sync
+from incidents.memory.sync import sync
 from incidents.models import MemoryEntry
 from incidents.queue import State
 
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_ROWS = 256
 REFRESH_SECONDS = 1.0
+PAUSE_SECONDS = 30  # between attempts to give the store what it lacks
 # A row is stamped before its transaction commits, so one older than the newest seen may appear later.
 STRAGGLERS = timedelta(seconds=30)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -23,11 +23,14 @@ PROVEN_OF_ALERT = 20
 # is close; it does not lift what is unlike.
 SAME_ALERT = 0.6
 SAME_KIND = 0.2
-CONFIRMED = 0.5
+CONFIRMED = 0.8
 VERIFIED = 0.4
 BY_HUMAN = 0.2
 RECENT = 0.3
 RECENT_HALVES_AFTER = timedelta(days=30)
+# Entries of one alert differ mostly by what was learned of each, and the more was learned, the less the text
+# is like a fresh alert's. So among them only this share of the difference counts.
+SHARE_WITHIN_ALERT = 0.15
 # The name of the alert is evidence by itself, so it counts towards the certainty too.
 SAME_ALERT_CERTAINTY = 0.4
 
@@ -70,16 +73,32 @@ def recall(
         if place < WEIGHED or candidate.key in proven
     ]
     rows = _rows(candidate.key for candidate in chosen)
-    note = (BY_WORDS_ALONE,) if found.dense_error else ()
-    weighed = []
     for candidate in chosen:
-        row = rows.get(candidate.key)
-        if row is None:
+        if candidate.key not in rows:
             index.remove(candidate.key)  # deleted since
-        elif row.incident_id != exclude_incident:
-            weighed.append(_weigh(candidate, row, alert_name, target_kind, note))
-    weighed.sort(key=lambda pair: pair[0], reverse=True)
+    pairs = [
+        (candidate, row)
+        for candidate in chosen
+        if (row := rows.get(candidate.key)) is not None and row.incident_id != exclude_incident
+    ]
+    best: dict[str, float] = {}
+    for candidate, row in pairs:
+        name = row.incident.alert_name
+        best[name] = max(best.get(name, candidate.rank), candidate.rank)
+    note = (BY_WORDS_ALONE,) if found.dense_error else ()
+    asked = _Asked(alert_name, target_kind, best, note)
+    weighed = sorted((_weigh(*pair, asked) for pair in pairs), key=lambda each: each[0], reverse=True)
     return [recalled for _, recalled in weighed if recalled.score >= ABSTAIN_BELOW][:limit]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the candidates are weighed for. `best_of_alert`: the highest rank by name of the alert."""
+
+    alert_name: str | None
+    target_kind: str | None
+    best_of_alert: Mapping[str, float]
+    note: tuple[str, ...]
 
 
 def _proven(alert_name: str | None) -> dict[int, Vectors]:
@@ -99,18 +118,14 @@ def _rows(keys: Iterable[int]) -> dict[int, MemoryEntry]:
     return {row.pk: row for row in rows}
 
 
-def _weigh(
-    candidate: Candidate,
-    row: MemoryEntry,
-    alert_name: str | None,
-    target_kind: str | None,
-    note: tuple[str, ...],
-) -> tuple[float, Recalled]:
+def _weigh(candidate: Candidate, row: MemoryEntry, asked: _Asked) -> tuple[float, Recalled]:
     """The candidate's place among the others, and what to say of it."""
     incident = row.incident
     age = timezone.now() - (incident.closed_at or incident.opened_at)
-    same_alert = alert_name is not None and incident.alert_name == alert_name
-    same_kind = target_kind is not None and row.payload.get("target_kind") == target_kind
+    same_alert = asked.alert_name is not None and incident.alert_name == asked.alert_name
+    same_kind = asked.target_kind is not None and row.payload.get("target_kind") == asked.target_kind
+    best = asked.best_of_alert[incident.alert_name]
+    place = best - SHARE_WITHIN_ALERT * (best - candidate.rank)
     reasons = [
         (same_alert, SAME_ALERT, "same alert"),
         (same_kind, SAME_KIND, "same kind of target"),
@@ -119,7 +134,7 @@ def _weigh(
         (incident.verdict == Verdict.RESOLVED_BY_HUMAN, BY_HUMAN, "resolved by a person"),
         (True, RECENT * 0.5 ** (max(age, timedelta()) / RECENT_HALVES_AFTER), _ago(age)),
     ]
-    place = candidate.rank + sum(bonus for holds, bonus, _ in reasons if holds)
+    place += sum(bonus for holds, bonus, _ in reasons if holds)
     unsure = 1 - candidate.confidence
     return place, Recalled(
         entry_id=row.pk,
@@ -129,7 +144,7 @@ def _weigh(
         score=round(1 - unsure * (1 - SAME_ALERT_CERTAINTY if same_alert else 1.0), 4),
         dense=candidate.dense,
         lexical=candidate.lexical,
-        why=(*(text for holds, _, text in reasons if holds), *note),
+        why=(*(text for holds, _, text in reasons if holds), *asked.note),
         payload=row.payload,
     )
 

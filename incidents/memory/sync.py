@@ -20,9 +20,6 @@ from incidents.queue import State, working
 
 logger = logging.getLogger(__name__)
 
-# Not the growing pauses of a failing row: when the index is back, what waited for it must drain in minutes.
-PAUSE_SECONDS = 30
-
 
 def compose(incident: Incident) -> tuple[str, dict[str, Any]]:
     """What is remembered of an incident: the text that is searched, and the facts that come back with it."""
@@ -117,10 +114,8 @@ def _embed(row: MemoryEntry, *, again: bool) -> bool:
 
 def _wait(row: MemoryEntry, error: EmbeddingError | MemoryUnavailable) -> None:
     logger.warning("memory entry %s waits: %s", row.pk, error)
-    if error.retryable:
-        row.put_back(seconds=PAUSE_SECONDS, error=str(error))
-    else:
-        row.fail(str(error), permanent=True)  # `fill` revives it: a repaired setting needs a new start
+    # What died is revived by `fill`: a repaired setting needs a new start anyway.
+    row.fail(str(error), permanent=not error.retryable)
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -287,7 +287,7 @@ def test_a_target_that_left_the_configuration_is_not_cleared(world: World) -> No
 
 @pytest.mark.e2e
 def test_a_job_that_left_altogether_proves_nothing_though_its_series_stays(world: World) -> None:
-    """Prometheus writes no staleness marker for a job it forgets: its last samples are served for 5 minutes."""
+    """Prometheus writes no staleness marker for a forgotten job: its last samples are served for 5 min."""
     with web(world.mine):
         world.wait_for(CLEARED)
         world.prometheus.reload(jobs=[])

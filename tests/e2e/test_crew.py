@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -12,11 +15,24 @@ from agents import services
 from agents.models import Action, CrewRun, Step, ToolCall
 from incidents.models import Event, Incident, MemoryEntry, Notification
 
+from . import openai_server as oai
 from .require import require
 from .world import World, drive, drive_to_end, drive_to_status, timeline, world
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db]
-NAMES = ["killed", "asked", "broken", "stopped", "vanished", "again", "spurious", "other", "alone", "rejected"]
+NAMES = [
+    "killed",
+    "asked",
+    "broken",
+    "stopped",
+    "vanished",
+    "again",
+    "spurious",
+    "other",
+    "alone",
+    "rejected",
+    "modelled",
+]
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +222,45 @@ def test_every_step_is_recorded(broken_world: World, settings) -> None:
     step = run.steps.get(agent=Step.Agent.MONITOR)
     assert step.output["reading"]["state"] == "cleared"
     assert step.tool_calls.filter(tool="alert_expression", error="").exists()
+
+
+def sensible_model(request: dict[str, Any]) -> Any:
+    """Inspects the container once, then answers from what it read, with one quote that it made up."""
+    case = json.loads(re.search(r"<untrusted>\n(.*)\n</untrusted>", request["messages"][1]["content"], re.S)[1])
+    names = [tool["function"]["name"] for tool in request["tools"]]
+    read = [message for message in request["messages"] if message["role"] == "tool"]
+    if not read:
+        return oai.call_tools(oai.tool_call("docker_inspect", {"container": case["target"]}))
+    call_id = re.match(r"\[(.*)\]", read[0]["content"])[1]
+    exit_line = re.search(r"^exit_code: .*$", read[0]["content"], re.M)[0]
+    answers = {
+        "submit_triage": {"state": "firing", "affected": [case["target"]], "summary": "it is down"},
+        "submit_diagnosis": {
+            "cause": "the container's process was killed",
+            "certainty": "CONFIRMED",
+            "claims": [
+                {"text": "its exit code", "call_id": call_id, "quote": exit_line},
+                {"text": "an invention", "call_id": call_id, "quote": "disk is full"},
+            ],
+        },
+        "submit_remediation": {
+            "action": "restart_container",
+            "target": case["target"],
+            "reason": "it was killed, and a restart brings it back",
+        },
+    }
+    submit = next(name for name in names if name in answers)
+    return oai.call_tools(oai.tool_call(submit, answers[submit]))
+
+
+def test_the_same_crew_works_through_a_model(broken_world: World, settings) -> None:
+    incident = break_down(broken_world, "modelled")
+    with oai.OpenAIServer(sensible_model) as server:
+        settings.OPENAI_BASE_URL = server.base_url
+        incident = drive_to_end(incident)
+        print(timeline(incident))
+    assert (incident.verdict, incident.rung, incident.certainty) == ("verified", "model", "CONFIRMED")
+    claims = incident.runs.get().steps.get(agent=Step.Agent.ANALYST).output["claims"]
+    assert [claim["found"] for claim in claims] == [True, False]  # the invention is struck, and kept
+    sent = sum(len(request.body) for request in server.requests)
+    print(f"{len(server.chats)} model calls, {sent} bytes of prompts")

@@ -83,7 +83,9 @@ def test_a_redelivered_alert_changes_nothing() -> None:
     assert bytes(Delivery.objects.first().body) == (GOLDEN / "firing_single.json").read_bytes()
 
 
-def test_a_start_that_moves_back_is_the_same_episode_and_keeps_the_earliest(alert: Callable[..., Alert]) -> None:
+def test_a_start_that_moves_back_is_the_same_episode_and_keeps_the_earliest(
+    alert: Callable[..., Alert],
+) -> None:
     apply(alert(starts=10))
     apply(alert(starts=5))
     apply(alert(starts=8))
@@ -164,7 +166,9 @@ def test_a_late_resolve_of_an_earlier_episode_ends_nothing(alert: Callable[..., 
     assert Episode.objects.firing().count() == 1
 
 
-def test_alerts_of_one_group_join_one_incident_and_a_new_group_opens_another(alert: Callable[..., Alert]) -> None:
+def test_alerts_of_one_group_join_one_incident_and_a_new_group_opens_another(
+    alert: Callable[..., Alert],
+) -> None:
     [first] = apply(alert("a"), group_key="{}:{team='x'}")
     assert apply(alert("b", name="Other"), group_key="{}:{team='x'}") == [first]
     assert apply(alert("c"), group_key="{}:{team='y'}") != [first]

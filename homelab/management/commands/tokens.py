@@ -7,12 +7,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db import IntegrityError
 
-from incidents import services
-from incidents.access import create_token
-from incidents.models import Event, Role, Token
+from incidents.access import create_token, revoke_token
+from incidents.models import Role, Token
 
 
 class Command(BaseCommand):
@@ -42,19 +40,15 @@ class Command(BaseCommand):
 
     def _create(self, name: str, role: str, source: str) -> None:
         try:
-            with transaction.atomic():
-                token, secret = create_token(name=name, role=role, source=source)
-                services.record(None, Event.Kind.TOKEN, _who(), f"made {token}")
+            _, secret = create_token(name=name, role=role, source=source, by=_who())
         except IntegrityError as error:
             raise CommandError(f"there is a token called {name} already, maybe a revoked one") from error
         self.stdout.write(secret)
 
     def _revoke(self, name: str) -> None:
-        with transaction.atomic():
-            live = Token.objects.filter(name=name, revoked_at=None)
-            if not live.update(revoked_at=timezone.now()):
-                raise CommandError(f"no live token is called {name}; see: tokens list")
-            services.record(None, Event.Kind.TOKEN, _who(), f"revoked {name}")
+        token = Token.objects.filter(name=name).first()
+        if token is None or not revoke_token(token, by=_who()):
+            raise CommandError(f"no live token is called {name}; see: tokens list")
         self.stdout.write(f"{name} is revoked")
 
     def _list(self) -> None:

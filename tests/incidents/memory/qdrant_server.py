@@ -1,4 +1,4 @@
-"""A Qdrant server for tests: the REST endpoints that the memory uses, in the shapes of Qdrant's OpenAPI file."""
+"""A Qdrant server for tests: the REST endpoints the memory uses, in the shapes of its OpenAPI file."""
 
 from __future__ import annotations
 

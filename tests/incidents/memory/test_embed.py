@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def test_long_text_is_cut_at_spaces_and_overlaps() -> None:
     assert all(len(piece) <= 300 for piece in pieces)
     assert text.startswith(pieces[0])
     assert text.endswith(pieces[-1])
-    assert all(before[-20:] in after for before, after in zip(pieces, pieces[1:], strict=False))
+    assert all(before[-20:] in after for before, after in pairwise(pieces))
     assert {word for piece in pieces for word in piece.split()} >= set(text.split())
 
 
@@ -197,7 +198,11 @@ def test_a_server_that_refuses_is_an_error(embeddings: EmbeddingServer, status: 
     [
         EmbeddingServer.vectors([]),
         EmbeddingServer.vectors(["a", "b"]),
-        {"object": "list", "model": "m", "data": [{"object": "embedding", "index": 0, "embedding": [0.0, 0.0]}]},
+        {
+            "object": "list",
+            "model": "m",
+            "data": [{"object": "embedding", "index": 0, "embedding": [0.0, 0.0]}],
+        },
     ],
 )
 def test_an_answer_with_too_few_or_zero_vectors_is_an_error(

@@ -11,7 +11,7 @@ from incidents.memory.lexical import Hits
 def test_what_both_sides_like_comes_first() -> None:
     dense = {1: 0.70, 2: 0.72, 3: 0.30, 4: 0.31}
     hits = Hits({1: 9.0, 2: 1.0, 3: 8.0, 4: 0.5}, ideal=10.0)
-    assert [candidate.key for candidate in fuse(dense, hits)][0] == 1
+    assert fuse(dense, hits)[0].key == 1
 
 
 def test_by_how_much_one_is_better_counts_not_its_rank() -> None:
@@ -59,11 +59,15 @@ def test_noise_between_twins_is_not_blown_up() -> None:
     assert max(ranks) - min(ranks) < 0.01
 
 
-@pytest.mark.parametrize(("dense", "lexical"), [(0.3, 0.1), (0.4, 0.25), (0.45, None), (None, 0.3), (None, None)])
+@pytest.mark.parametrize(
+    ("dense", "lexical"), [(0.3, 0.1), (0.4, 0.25), (0.45, None), (None, 0.3), (None, None)]
+)
 def test_what_is_unlike_is_below_the_threshold(dense: float | None, lexical: float | None) -> None:
     assert confidence(dense, lexical) < ABSTAIN_BELOW
 
 
-@pytest.mark.parametrize(("dense", "lexical"), [(0.6, 0.8), (0.75, 0.4), (0.7, None), (None, 0.8), (0.9, 3.0)])
+@pytest.mark.parametrize(
+    ("dense", "lexical"), [(0.6, 0.8), (0.75, 0.4), (0.7, None), (None, 0.8), (0.9, 3.0)]
+)
 def test_what_is_alike_is_above_it(dense: float | None, lexical: float | None) -> None:
     assert ABSTAIN_BELOW < confidence(dense, lexical) <= 1.0

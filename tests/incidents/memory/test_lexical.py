@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from incidents.memory.lexical import B, K1, LEAST_ENTRIES, LexicalIndex
+from incidents.memory.lexical import K1, LEAST_ENTRIES, B, LexicalIndex
 
 
 def best(index: LexicalIndex, *words: str, limit: int = 10) -> list[int]:
@@ -38,7 +38,11 @@ def test_entries_without_a_common_word_are_not_found_unless_asked_for() -> None:
     index.add(1, ["disk"])
     index.add(2, ["net"])
     assert index.search(["disk"], 10).scores.keys() == {1}
-    assert index.search(["disk"], 10, also=[2, 77]).scores == {1: pytest.approx(3.5, abs=0.5), 2: 0.0, 77: 0.0}
+    assert index.search(["disk"], 10, also=[2, 77]).scores == {
+        1: pytest.approx(3.5, abs=0.5),
+        2: 0.0,
+        77: 0.0,
+    }
 
 
 def test_the_limit_keeps_the_best() -> None:
@@ -76,7 +80,8 @@ def test_what_is_removed_is_not_found_and_does_not_count() -> None:
 def test_many_changes_give_what_a_fresh_index_gives() -> None:
     chance = random.Random(7)
     vocabulary = [f"w{number}" for number in range(60)]
-    index, texts = LexicalIndex(), {}
+    index = LexicalIndex()
+    texts: dict[int, list[str]] = {}
     for _ in range(3000):
         key = chance.randrange(120)
         if chance.random() < 0.3:

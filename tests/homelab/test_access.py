@@ -1,0 +1,207 @@
+"""Who may do what, as one table over every endpoint, and under which Host headers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from incidents.access import revoke_token
+from incidents.models import Delivery, Token
+from tests.agents.rows import an_action
+from tests.conftest import Api
+
+pytestmark = pytest.mark.django_db
+ROLES = (None, "ingest", "viewer", "operator", "admin")
+
+# Per endpoint: who gets in, of nobody, ingest, viewer, operator and admin.
+ALL = "yyyyy"
+VIEWERS, OPERATORS, ADMINS, SENDERS = "nnyyy", "nnnyy", "nnnny", "nynny"
+READS = {
+    "/health": ALL,
+    "/health/live": ALL,
+    "/health/ready": ALL,
+    "/metrics": ALL,
+    "/stats": VIEWERS,
+    "/incidents": VIEWERS,
+    "/api/v1/incidents": VIEWERS,
+    "/api/v1/incidents/{incident}": VIEWERS,
+    "/api/v1/incidents/{incident}/runs": VIEWERS,
+    "/api/v1/actions": VIEWERS,
+    "/api/v1/actions/{action}": VIEWERS,
+    "/api/v1/targets": VIEWERS,
+    "/api/v1/targets/{target}": VIEWERS,
+    "/api/v1/memory?q=disk": VIEWERS,
+    "/api/v1/notifications": VIEWERS,
+    "/api/v1/pauses": VIEWERS,
+    "/api/v1/events": ADMINS,
+    "/api/v1/deliveries": ADMINS,
+    "/api/v1/deliveries/{delivery}": ADMINS,
+    "/api/schema": VIEWERS,
+    "/api/docs": VIEWERS,
+}
+WRITES = {
+    "/alert": SENDERS,
+    "/trigger-health-check": OPERATORS,
+    "/api/v1/incidents/{incident}/annotate": OPERATORS,
+    "/api/v1/incidents/{incident}/acknowledge": OPERATORS,
+    "/api/v1/actions/{action}/approve": OPERATORS,
+    "/api/v1/actions/{action}/reject": OPERATORS,
+    "/api/v1/pauses": OPERATORS,
+    "/api/v1/pauses/1/lift": OPERATORS,
+}
+# What HOMELAB_OPEN_READ opens to everybody.
+OPEN = {
+    "/stats",
+    "/incidents",
+    "/api/v1/incidents",
+    "/api/v1/incidents/{incident}",
+    "/api/v1/incidents/{incident}/runs",
+    "/api/v1/actions",
+    "/api/v1/actions/{action}",
+    "/api/v1/targets",
+    "/api/v1/targets/{target}",
+    "/api/v1/memory?q=disk",
+    "/api/v1/notifications",
+    "/api/v1/pauses",
+}
+
+
+@pytest.fixture
+def rows(db: None) -> dict[str, int]:
+    action = an_action()
+    return {
+        "incident": action.incident_id,
+        "action": action.pk,
+        "target": action.target_id,
+        "delivery": Delivery.objects.create(source="am", body=b"{}", alerts=0).pk,
+    }
+
+
+def entered(answer: Any) -> bool:
+    """Past the door: whatever the endpoint then says of an empty body."""
+    return answer.status_code not in (401, 403)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_on_every_endpoint(
+    api: Callable[..., Api], rows: dict[str, int], role: str | None
+) -> None:
+    client, place = api(role), ROLES.index(role)
+    reads = {path: entered(client.get(path.format(**rows))) for path in READS}
+    assert reads == {path: who[place] == "y" for path, who in READS.items()}
+    writes = {path: entered(client.post(path.format(**rows))) for path in WRITES}
+    assert writes == {path: who[place] == "y" for path, who in WRITES.items()}
+
+
+@pytest.mark.parametrize("role", [None, "ingest"])
+def test_open_read_opens_the_viewers_reads_and_nothing_else(
+    api: Callable[..., Api], rows: dict[str, int], settings: Any, role: str | None
+) -> None:
+    settings.OPEN_READ = True
+    client, place = api(role), ROLES.index(role)
+    reads = {path: entered(client.get(path.format(**rows))) for path in READS}
+    assert reads == {path: path in OPEN or who[place] == "y" for path, who in READS.items()}
+    writes = {path: entered(client.post(path.format(**rows))) for path in WRITES}
+    assert writes == {path: who[place] == "y" for path, who in WRITES.items()}
+
+
+def test_open_read_shows_no_audit_and_no_outputs(
+    api: Callable[..., Api], rows: dict[str, int], settings: Any
+) -> None:
+    settings.OPEN_READ = True
+    client = api(None)
+    assert client.get(f"/api/v1/incidents/{rows['incident']}").json()["events"] is None
+    assert client.get(f"/api/v1/targets/{rows['target']}").json()["facts"] is None
+    assert b"secret-looking" not in client.get(f"/api/v1/incidents/{rows['incident']}/runs").content
+
+
+def test_outputs_are_for_operators(viewer: Api, operator: Api, rows: dict[str, int]) -> None:
+    path = f"/api/v1/incidents/{rows['incident']}/runs"
+    seen = viewer.get(path).json()["results"][0]["steps"][0]
+    assert seen["tool_calls"][0]["tool"] == "container_logs"
+    assert seen["tool_calls"][0]["seconds"] == 0.2
+    assert (seen["output"], seen["tool_calls"][0]["output"], seen["model_calls"][0]["request"]) == (None,) * 3
+    whole = operator.get(path).json()["results"][0]["steps"][0]
+    assert whole["tool_calls"][0]["output"].startswith("secret-looking")
+    assert whole["output"]["certainty"] == "CONFIRMED"
+
+
+def test_a_revoked_token_is_none(api: Callable[..., Api]) -> None:
+    client = api("admin")
+    assert client.get("/stats").status_code == 200
+    assert revoke_token(Token.objects.get(), by="robin")
+    answer = client.get("/stats")
+    assert (answer.status_code, answer["WWW-Authenticate"]) == (401, 'Bearer realm="homelab"')
+
+
+def test_a_person_in_a_browser_needs_a_csrf_token_to_write(
+    person: Callable[..., Client], rows: dict[str, int]
+) -> None:
+    logged_in = person(staff=True)
+    assert logged_in.get("/api/v1/incidents").status_code == 200
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = logged_in.cookies
+    assert strict.post(f"/api/v1/incidents/{rows['incident']}/acknowledge").status_code == 403
+    assert logged_in.post(f"/api/v1/incidents/{rows['incident']}/acknowledge").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("staff", "superuser", "who"), [(False, False, 2), (True, False, 3), (True, True, 4)]
+)
+def test_people_have_roles_too(
+    person: Callable[..., Client], rows: dict[str, int], staff: bool, superuser: bool, who: int
+) -> None:
+    client = person(staff=staff, superuser=superuser)
+    reads = {path: entered(client.get(path.format(**rows))) for path in READS}
+    assert reads == {path: by[who] == "y" for path, by in READS.items()}
+    writes = {path: entered(client.post(path.format(**rows))) for path in WRITES}
+    # a program's token is needed to bring alerts, a person has none
+    assert writes == {path: by[who] == "y" and path != "/alert" for path, by in WRITES.items()}
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready", "/metrics"])
+def test_machines_may_call_us_by_any_name(api: Callable[..., Api], path: str) -> None:
+    for host in ("10.0.0.7:5000", "crew_1", "evil.example"):
+        assert api(None).get(path, Host=host).status_code == 200
+
+
+def test_alertmanager_may_call_us_by_any_name(ingest: Api) -> None:
+    for path in ("/alert", "/alert/"):
+        assert ingest.post(path, {"alerts": []}, Host="crew_1:5000").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/stats", "/incidents", "/admin/", "/api/v1/incidents", "/alerts"])
+def test_elsewhere_a_foreign_name_is_a_400(viewer: Api, path: str) -> None:
+    assert viewer.get(path, Host="evil.example").status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/nothing"])
+def test_what_is_not_there(admin: Api, path: str) -> None:
+    assert admin.get(path).status_code == 404
+
+
+def _routes(patterns: list[Any], prefix: str = "") -> list[str]:
+    found = []
+    for each in patterns:
+        if isinstance(each, URLResolver):
+            found += _routes(each.url_patterns, prefix + str(each.pattern))
+        elif isinstance(each, URLPattern):
+            found.append(prefix + str(each.pattern))
+    return found
+
+
+def test_no_endpoint_is_missing_from_the_tables() -> None:
+    """An endpoint that is added must be put into the tables above."""
+    machine = [
+        route
+        for route in _routes(get_resolver().url_patterns)
+        if not route.startswith(("admin", "^login", "^logout", "^incidents/(?P<pk>")) and route != ""
+    ]
+    covered = {
+        "/".join(part for part in path.split("?")[0].split("/") if part) for path in {**READS, **WRITES}
+    }
+    assert len(machine) == len(covered) - 1  # /health and /health/ready are one route

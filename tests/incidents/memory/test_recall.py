@@ -1,0 +1,128 @@
+"""Which past incidents come back, in which order, and why."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from incidents.memory import Recalled, recall, remember, sync
+from incidents.models import Incident
+from tests.incidents.memory.conftest import MakeIncident
+
+pytestmark = pytest.mark.django_db
+
+
+def learn(*incidents: Incident) -> None:
+    for incident in incidents:
+        assert sync(remember(incident).pk)
+
+
+@pytest.fixture
+def house(make_incident: MakeIncident) -> dict[str, Incident]:
+    """A few quite different troubles."""
+    incidents = {
+        "disk": make_incident("DiskFull", "The filesystem of nas is almost full"),
+        "cert": make_incident("CertificateExpires", "The TLS certificate of the proxy expires soon"),
+        "crash": make_incident("ContainerCrashLooping", "jellyfin restarts again and again, exit code 137"),
+        "temp": make_incident("HostTooHot", "The temperature of the CPU is above 90 degrees", kind="host"),
+        "dns": make_incident("DnsDown", "The resolver does not answer queries"),
+    }
+    learn(*incidents.values())
+    return incidents
+
+
+def ids(found: list[Recalled]) -> list[int]:
+    return [each.incident_id for each in found]
+
+
+def test_it_finds_by_meaning(house: dict[str, Incident]) -> None:
+    assert recall("no space left on the nas")[0].incident_id == house["disk"].pk
+
+
+def test_it_finds_by_words(house: dict[str, Incident]) -> None:
+    assert recall("immich exited with code 137")[0].incident_id == house["crash"].pk
+
+
+def test_it_abstains_when_nothing_is_like_it(house: dict[str, Incident]) -> None:
+    assert recall("Kafka consumer group lag of topic orders grows") == []
+    assert recall("") == []
+
+
+def test_an_empty_memory_has_nothing_to_say() -> None:
+    assert recall("anything") == []
+
+
+def test_the_incident_itself_is_left_out(house: dict[str, Incident]) -> None:
+    found = recall("The filesystem of nas is almost full", exclude_incident=house["disk"].pk)
+    assert house["disk"].pk not in ids(found)
+
+
+def test_it_says_why(make_incident: MakeIncident) -> None:
+    incident = make_incident("DiskFull", "nas is full", days=3.1, verdict="verified", human_cause="snapshots")
+    learn(incident)
+    (found,) = recall("DiskFull nas is full", alert_name="DiskFull", target_kind="docker")
+    assert found.why == (
+        "same alert",
+        "same kind of target",
+        "a person confirmed the cause",
+        "verified",
+        "3 days ago",
+    )
+    assert found.payload["root_cause"] == "snapshots"
+    assert 0.9 < found.score <= 1
+
+
+@pytest.mark.parametrize(
+    "better",
+    [{"human_cause": "nas is full"}, {"verdict": "verified"}, {"verdict": "resolved_by_human"}, {"days": 1}],
+)
+def test_of_twins_the_better_proven_or_newer_comes_first(
+    make_incident: MakeIncident, better: dict[str, object]
+) -> None:
+    plain = [make_incident("DiskFull", "nas is full", days=60) for _ in range(3)]
+    best = make_incident("DiskFull", "nas is full", **({"days": 60} | better))
+    plain.append(make_incident("DiskFull", "nas is full", days=60))
+    learn(*plain, best)
+    assert recall("nas is full")[0].incident_id == best.pk
+
+
+def test_a_hundred_twins_do_not_crowd_out_the_confirmed_one(make_incident: MakeIncident) -> None:
+    confirmed = make_incident("DiskFull", "nas is full", days=100, human_cause="snapshots of the old backup")
+    learn(confirmed, *(make_incident("DiskFull", "nas is full") for _ in range(120)))
+    found = recall("DiskFull nas is full", alert_name="DiskFull")
+    assert confirmed.pk in ids(found)
+
+
+def test_a_bonus_does_not_lift_what_is_unlike(
+    house: dict[str, Incident], make_incident: MakeIncident
+) -> None:
+    other = make_incident("RaidDegraded", "md0 lost a member", verdict="verified", human_cause="a dead disk")
+    learn(other)
+    assert recall("The TLS certificate of the proxy expires")[0].incident_id == house["cert"].pk
+
+
+def test_the_limit_is_kept(make_incident: MakeIncident) -> None:
+    learn(*(make_incident("DiskFull", f"nas{number} is full") for number in range(5)))
+    assert len(recall("DiskFull nas is full")) == 3
+    assert len(recall("DiskFull nas is full", limit=1)) == 1
+
+
+def test_without_an_embedding_words_still_answer(house: dict[str, Incident], settings: Settings) -> None:
+    settings.EMBEDDING_MODEL, settings.OPENAI_BASE_URL = "openai:m", "http://127.0.0.1:9/v1"
+    found = recall("The filesystem of nas is almost full")
+    assert found[0].incident_id == house["disk"].pk
+    assert found[0].dense is None
+    assert any("words alone" in reason for reason in found[0].why)
+
+
+def test_starting_django_imports_neither_the_store_nor_the_model() -> None:
+    program = (
+        "import os, sys, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'tests.settings'; django.setup(); "
+        "import incidents.memory; "
+        "print([name for name in ('qdrant_client', 'onnxruntime', 'tokenizers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr

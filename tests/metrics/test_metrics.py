@@ -1,0 +1,184 @@
+"""`/metrics`: the expected text of a known database, what it costs, and who may read it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
+from prometheus_client.parser import text_string_to_metric_families
+
+from agents.models import Action
+from incidents import memory
+from incidents.models import MemoryEntry, Notification, Verdict
+from incidents.queue import State
+from metrics import collectors, views
+from tests.agents.rows import an_action
+from tests.conftest import Api
+from tests.e2e.require import require
+from tests.e2e.servers import binary
+from tests.incidents.rows import an_incident
+
+pytestmark = pytest.mark.django_db
+GOLDEN = Path(__file__).parent.parent / "data" / "metrics"
+SCRAPE = Path(__file__).parents[2] / "metrics" / "prometheus" / "scrape.yml"
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """The database behind tests/data/metrics/known.prom."""
+    monkeypatch.setattr(memory, "status", lambda: "connected")
+    settings.VERSION = "1.2.3"
+    an_action()
+    fixed = an_incident(Verdict.VERIFIED, seconds=137)
+    an_incident(Verdict.CLEARED_BEFORE_ACTION, seconds=63, severity="page")
+    an_incident(Verdict.NOT_FIXED, severity="warning")
+    an_incident(Verdict.UNKNOWN, severity="odd")
+    an_incident(Verdict.FALSE_ALARM, severity="info")
+    for state in (State.WAITING, State.DEAD, State.DONE):
+        Notification.objects.create(
+            incident=fixed, kind="update", dedup_key=state, channel="none", title="t", body="b", state=state
+        )
+    MemoryEntry.objects.create(incident=fixed, text="t", content_hash="h", state=State.DONE)
+
+
+def ours(answer: Any) -> str:
+    """The lines of the `ai_agents_*` metrics."""
+    assert answer.status_code == 200
+    lines = answer.content.decode().splitlines(keepends=True)
+    return "".join(line for line in lines if re.match(r"(# (HELP|TYPE) )?ai_agents_", line))
+
+
+def test_the_text_of_a_known_database(api: Callable[[str | None], Api], known: None) -> None:
+    answer = api(None).get("/metrics")
+    assert answer["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert ours(answer) == (GOLDEN / "known.prom").read_text()
+
+
+def test_with_nothing_closed_the_gauges_are_nan(api: Callable[[str | None], Api]) -> None:
+    an_incident()
+    text = ours(api(None).get("/metrics"))
+    for name in ("success_rate", "fixed_by_crew_rate", "avg_resolution_seconds"):
+        assert f"\nai_agents_{name} NaN\n" in text
+    assert "\nai_agents_incidents_total 1.0\n" in "\n" + text
+
+
+def test_a_scrape_right_after_a_commit_shows_it(api: Callable[[str | None], Api]) -> None:
+    for count in (1, 2):
+        an_incident()
+        assert f"\nai_agents_incidents_total {count}.0\n" in ours(api(None).get("/metrics"))
+
+
+def test_three_queries_at_most_however_many_rows(known: None) -> None:
+    with CaptureQueriesContext(connection) as seen:
+        views.generate_latest(views.registry())
+    assert len(seen) <= 3
+    assert not [each for each in seen if "INSERT" in each["sql"] or "UPDATE" in each["sql"]]
+
+
+def test_every_series_is_there_before_it_counts_anything(api: Callable[[str | None], Api]) -> None:
+    """A series that appears with its first event hides that event from increase()."""
+    families = {family.name: family for family in text_string_to_metric_families(ours(api(None).get("/metrics")))}
+
+    def labels(name: str) -> set[str]:
+        return {next(iter(sample.labels.values())) for sample in families[name].samples}
+
+    assert labels("ai_agents_incidents_by_severity") == {"critical", "warning", "info", "other"}
+    assert labels("ai_agents_incidents_by_verdict") == {"in_progress", *Verdict.values}
+    assert labels("ai_agents_actions") == set(Action.Status.values)
+    assert sum(len(family.samples) for family in families.values()) < 500
+
+
+def test_djangos_own_metrics_are_there_too(api: Callable[[str | None], Api]) -> None:
+    text = api(None).get("/metrics").content.decode()
+    assert "django_http_requests_before_middlewares_total" in text
+    assert "process_resident_memory_bytes" in text
+
+
+def test_a_token_closes_it(api: Callable[[str | None], Api], settings: Any) -> None:
+    settings.METRICS_TOKEN = "s3cret"
+    client = api(None)
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret"}):
+        answer = client.get("/metrics", **headers)
+        assert (answer.status_code, answer["WWW-Authenticate"]) == (401, 'Bearer realm="metrics"')
+        assert b"ai_agents" not in answer.content
+    assert client.get("/metrics", Authorization="Bearer s3cret").status_code == 200
+
+
+def test_without_the_database_the_scrape_fails_rather_than_lies(
+    api: Callable[[str | None], Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> None:
+        raise OperationalError("no route to host")
+
+    monkeypatch.setattr(collectors, "totals", away)
+    assert api(None).get("/metrics").status_code == 503
+
+
+def test_nobody_writes_to_it(admin: Api) -> None:
+    assert admin.post("/metrics").status_code in (403, 405)
+
+
+MULTIPROCESS = """
+import django
+django.setup()
+from django_prometheus.middleware import Metrics
+metric = Metrics.get_instance().requests_total
+metric.inc({count})
+if {count} == 2:
+    from prometheus_client import CollectorRegistry, generate_latest
+    from metrics import views
+    views.COLLECTORS = ()
+    print(generate_latest(views.registry()).decode())
+"""
+
+
+def test_with_several_processes_every_ones_requests_are_counted(tmp_path: Path) -> None:
+    """gunicorn's workers share a directory; a scrape reaches one of them and must speak for all."""
+    env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    root = Path(__file__).parents[2]
+    texts = [
+        subprocess.run(
+            [sys.executable, "-c", MULTIPROCESS.format(count=count)],
+            env=env,
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for count in (1, 2)
+    ]
+    assert "django_http_requests_before_middlewares_total 3.0" in texts[1]
+
+
+def test_prometheus_finds_fault_with_the_seeds_name_alone(
+    api: Callable[[str | None], Api], known: None
+) -> None:
+    require("prometheus")  # promtool comes with it
+    checked = subprocess.run(
+        [binary("promtool"), "check", "metrics"],
+        input=ours(api(None).get("/metrics")),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    faults = [line for line in checked.stderr.splitlines() + checked.stdout.splitlines() if "ai_agents" in line]
+    assert [line.split()[0] for line in faults] == ["ai_agents_incidents_total"], checked
+
+
+def test_the_scrape_job_is_one_that_prometheus_reads(tmp_path: Path) -> None:
+    require("prometheus")  # promtool comes with it
+    config = tmp_path / "prometheus.yml"
+    config.write_text(yaml.safe_dump({"scrape_configs": yaml.safe_load(SCRAPE.read_text())["scrape_configs"]}))
+    subprocess.run([binary("promtool"), "check", "config", config], capture_output=True, check=True)
+    job = yaml.safe_load(SCRAPE.read_text())["scrape_configs"][0]
+    assert (job["job_name"], job["scrape_interval"]) == ("ai-agents", "30s")
+    assert job["static_configs"][0]["targets"] == ["homelab-agents:5000"]
