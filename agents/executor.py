@@ -35,7 +35,7 @@ BEGUN: dict[Action.Status, proof.Begun] = {
 
 def execute(step: Step) -> None:
     action = Action.objects.select_related("incident__target", "target", "step__run").get(
-        pk=step.output["action"]
+        pk=(step.output or {})["action"]
     )
     if action.status == Status.EXECUTING:
         _reconcile(step, action)

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 SOURCE = "health-check"
 # A target that misses one scrape, or a container that is just starting, is no finding.
 GRACE_SECONDS = 30
+# What ends a finding, by who found it: the key of its episode's condition.
+CONDITIONS = {"prometheus": "expression", "docker": "container", "watchdog": "watchdog"}
 
 
 def run() -> dict[str, Any]:
@@ -34,7 +36,7 @@ def run() -> dict[str, Any]:
     first = not jobs.ran_before("health_check")
     errors: dict[str, str] = {}
     findings: dict[str, list[Alert]] = {}
-    for name, look in (("prometheus", _targets_down), ("docker", _sick_containers)):
+    for name, look in LOOKS.items():
         try:
             found = look()
         except ToolError as error:
@@ -44,7 +46,6 @@ def run() -> dict[str, Any]:
             findings[name] = found
     opened = [incident for name, found in findings.items() for incident in _report(name, found, quiet=first)]
     opened += _missed_by_deliveries(errors, quiet=first)
-    opened += _silent_watchdogs()
     if first:
         _tell_adopted(opened)
     counts = {name: len(found) for name, found in findings.items()}
@@ -116,8 +117,7 @@ def _finding(labels: Mapping[str, str], summary: str, condition: Mapping[str, An
 def _report(name: str, found: Iterable[Alert], *, quiet: bool) -> list[int]:
     """Open what is found, and end what was found before and is gone."""
     alerts = {alert.fingerprint: alert for alert in found}
-    kind = "expression" if name == "prometheus" else "container"
-    mine = Episode.objects.firing().filter(source=SOURCE, condition__has_key=kind)
+    mine = Episode.objects.firing().filter(source=SOURCE, condition__has_key=CONDITIONS[name])
     now = timezone.now()
     gone = [_resolved(row, now) for row in mine if row.fingerprint not in alerts]
     return intake.apply_alerts(source=SOURCE, alerts=[*alerts.values(), *gone], quiet=quiet)
@@ -150,21 +150,19 @@ def _missed_by_deliveries(errors: dict[str, str], *, quiet: bool) -> list[int]:
     return intake.apply_alerts(source="alertmanager", alerts=missed, quiet=quiet)
 
 
-def _silent_watchdogs() -> list[int]:
+def _silent_watchdogs() -> list[Alert] | None:
     """A watchdog that stopped coming: the road from Prometheus to here is broken."""
     if not settings.WATCHDOG_SECONDS:
-        return []
+        return None
     since = timezone.now() - timedelta(seconds=settings.WATCHDOG_SECONDS)
-    silent = [row for row in Episode.objects.quiet_since(since) if row.incident_id is None]
-    alerts = [
+    return [
         _finding(
             {"alertname": "WatchdogSilent", "severity": "critical", "watchdog": row.alert_name},
             f"{row.alert_name} was last heard {row.last_seen_at:%Y-%m-%d %H:%M} UTC",
             {"watchdog": row.pk},
         )
-        for row in silent
+        for row in Episode.objects.quiet_since(since).filter(incident=None)
     ]
-    return intake.apply_alerts(source=SOURCE, alerts=alerts)
 
 
 def _tell_adopted(incidents: list[int]) -> None:
@@ -173,3 +171,6 @@ def _tell_adopted(incidents: list[int]) -> None:
     if not adopted:
         return
     notifications.tell_summary(adopted)
+
+
+LOOKS = {"prometheus": _targets_down, "docker": _sick_containers, "watchdog": _silent_watchdogs}

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Literal
 
 from django.conf import settings
+from django.utils import timezone
 
 from agents import cases, promql
 from agents.reading import ExpressionState, read_expression, selectors_with_samples
@@ -177,8 +179,11 @@ def _range_of(episode: Episode) -> float:
 
 def observe_episode(episode: Episode, progress: Progress | None = None) -> Look:
     """Read one alert: our own check of a container, or the expression."""
-    if episode.condition and "container" in episode.condition:
-        return _observe_container(str(episode.condition["container"]))
+    condition = episode.condition or {}
+    if "container" in condition:
+        return _observe_container(str(condition["container"]))
+    if "watchdog" in condition:
+        return _observe_watchdog(int(condition["watchdog"]))
     if settings.PROMETHEUS_URL is None:
         origin = cases.prometheus_of(episode)
         where = f"the alert came from {origin}" if origin else "the alert names no Prometheus"
@@ -270,6 +275,14 @@ def _has_expression(episode: Episode) -> bool:
         return bool(Prometheus(settings.PROMETHEUS_URL).rule(episode.alert_name))
     except ToolError:
         return True
+
+
+def _observe_watchdog(pk: int) -> Look:
+    """Whether a watchdog alert is heard again."""
+    since = timezone.now() - timedelta(seconds=settings.WATCHDOG_SECONDS)
+    if Episode.objects.filter(pk=pk, last_seen_at__gte=since).exists():
+        return Look(CLEARED, "the watchdog is heard again")
+    return Look(FIRING, f"the watchdog was not heard for {settings.WATCHDOG_SECONDS} s")
 
 
 def _observe_container(key: str) -> Look:

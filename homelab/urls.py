@@ -18,7 +18,9 @@ urlpatterns = [
     *root_patterns,
     re_path(r"^metrics/?$", metrics, name="metrics"),
     path("api/v1/", include([*incidents_api, *agents_api])),
-    re_path(r"^api/schema/?$", SpectacularAPIView.as_view(permission_classes=[RolePermission]), name="schema"),
+    re_path(
+        r"^api/schema/?$", SpectacularAPIView.as_view(permission_classes=[RolePermission]), name="schema"
+    ),
     re_path(
         r"^api/docs/?$",
         SpectacularSwaggerView.as_view(url_name="schema", permission_classes=[RolePermission]),

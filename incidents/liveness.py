@@ -11,7 +11,7 @@ _CHECKS: dict[str, Callable[[], bool]] = {}
 
 
 def register(name: str, check: Callable[[], bool]) -> None:
-    """`check` answers at once, without I/O, whether the part `name` is alive. The last one registered counts."""
+    """`check` answers at once, without I/O, whether the part `name` is alive; the last one given counts."""
     _CHECKS[name] = check
 
 

@@ -48,13 +48,16 @@ def unreadable() -> list[str]:
 
 
 def headline(incident: Incident, rest: str = "", *, now: datetime | None = None) -> str:
-    """`CRIT jellyfin@docker2 down 4m · restart? until 03:27`, at most 90 characters."""
-    what = f"{incident.target.name}@{incident.target.host}" if incident.target else ""
+    """`CRIT jellyfin@docker2 JellyfinDown 4m · restart? until 03:27`, at most 90 characters.
+
+    What is asked or how it ended is never cut; names are.
+    """
+    what = f"{incident.target.name}@{incident.target.host} " if incident.target else ""
     age = duration((now or timezone.now()) - incident.started_at)
-    parts = [SHORT_SEVERITY[incident.severity_class], what, incident.alert_name, age]
-    first = " ".join(part for part in parts if part)
-    text = f"{first} · {rest}" if rest else first
-    return text if len(text) <= FIRST_LINE else text[: FIRST_LINE - 1] + "…"
+    end = f" {age} · {rest}" if rest else f" {age}"
+    start = f"{SHORT_SEVERITY[incident.severity_class]} {what}{incident.alert_name}"
+    room = FIRST_LINE - len(end)
+    return (start if len(start) <= room else f"{start[: room - 1]}…") + end
 
 
 def duration(span: timedelta) -> str:

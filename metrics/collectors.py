@@ -1,4 +1,4 @@
-"""The `ai_agents_*` metrics, read from the database at each scrape: exact, and the same from every replica."""
+"""The `ai_agents_*` metrics, read from the database at each scrape: exact, the same from every replica."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from metrics.collectors import COLLECTORS
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus text; 401 when METRICS_TOKEN is set and not shown, 503 while the database does not answer."""
+    """Prometheus text; 401 when METRICS_TOKEN is set and not shown, 503 while the database is away."""
     if not _may_read(request):
         return HttpResponse(
             "a token is needed\n",

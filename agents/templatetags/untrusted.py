@@ -39,4 +39,4 @@ def pretty(value: Any) -> str:
 @register.filter
 def took(seconds: float | None) -> str:
     """`137s` as `2m`; a dash while it is not known."""
-    return "–" if seconds is None else duration(timedelta(seconds=seconds))
+    return "-" if seconds is None else duration(timedelta(seconds=seconds))

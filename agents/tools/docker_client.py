@@ -16,6 +16,7 @@ from docker.errors import NotFound
 from agents.tools.base import ToolError
 from agents.tools.docker_engine import (
     EngineEvent,
+    Refused,
     docker_hosts,
     engine,
     engine_now,
@@ -114,21 +115,19 @@ def stopped_by(host: str, name: str) -> Stopper | None:
 
     A `stop` event: somebody asked the engine to stop it ("person"). `die` without `stop`: it ended by
     itself with whatever exit code, was killed from outside, or by `docker kill` ("crash"). Neither:
-    "unknown", as the engine keeps 256 events and none over its own restart.
+    "unknown", as the engine keeps 256 events and none over its own restart, and a proxy may hide them.
     """
     with engine(host) as client:
         attributes = inspect(client, name)
-        finished = seconds(attributes["State"]["FinishedAt"])
-        if attributes["State"]["Running"]:
-            return None
-        if finished is None:
-            return "unknown"
-        now = engine_now(client)
-        if (age := now - finished) < STOP_GRACE_SECONDS:
-            time.sleep(STOP_GRACE_SECONDS - max(0.0, age))
-            now = engine_now(client)
-        since = finished - STOP_LEAD_SECONDS
-        return _who_stopped(events_of(client, attributes["Id"], since=since, until=now))
+    if attributes["State"]["Running"]:
+        return None
+    finished = seconds(attributes["State"]["FinishedAt"])
+    if finished is None:
+        return "unknown"
+    try:
+        return _who_stopped(_events_of_end(host, attributes["Id"], finished))
+    except Refused:
+        return "unknown"
 
 
 def restart(host: str, name: str, timeout: int = 10) -> None:
@@ -280,6 +279,15 @@ def _last_probe(log: list[dict[str, Any]]) -> str | None:
 
 def _environment(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(pair.partition("=")[0] for pair in attributes["Config"].get("Env") or ())
+
+
+def _events_of_end(host: str, container_id: str, finished: float) -> list[EngineEvent]:
+    with engine(host) as client:
+        now = engine_now(client)
+        if (age := now - finished) < STOP_GRACE_SECONDS:
+            time.sleep(STOP_GRACE_SECONDS - max(0.0, age))
+            now = engine_now(client)
+        return events_of(client, container_id, since=finished - STOP_LEAD_SECONDS, until=now)
 
 
 def _who_stopped(events: list[EngineEvent]) -> Stopper:

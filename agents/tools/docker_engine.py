@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -22,8 +23,13 @@ from agents.tools.http import reason_of
 TIMEOUT = 15  # seconds, for each read from an engine
 KEY_PREFIX = "docker:"
 MAX_EVENTS = 2000
+FORBIDDEN = 403
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _ID = re.compile(r"[0-9a-f]{12,64}")
+
+
+class Refused(ToolError):
+    """The engine, or more often a proxy before its socket, does not allow this read."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +68,8 @@ def engine(host: str) -> Iterator[APIClient]:
         yield client
     except NotFound as error:
         raise ToolError(f"Docker host {host}: {error.explanation or 'not found'}") from error
-    except APIError as error:
-        again = error.status_code is not None and error.status_code >= 500
-        raise ToolError(f"Docker host {host}: {error.explanation or error}", retryable=again) from error
+    except requests.HTTPError as error:  # the client's APIError is one too
+        raise _refusal(host, error) from error
     except requests.Timeout as error:
         raise ToolError(f"Docker host {host} did not answer in {TIMEOUT} s", retryable=True) from error
     except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
@@ -116,7 +121,14 @@ def inspect(client: APIClient, name: str) -> dict[str, Any]:
 
 def engine_now(client: APIClient) -> float:
     """Seconds since 1970 by the engine's clock, which need not be ours."""
-    now = seconds(client.info()["SystemTime"])
+    try:
+        now = seconds(client.info()["SystemTime"])
+    except APIError as error:
+        if error.status_code != FORBIDDEN:
+            raise
+        # A socket proxy that hides /info: the clock of its HTTP answers, which cuts off fractions.
+        date = client.get(f"{client.base_url}/_ping", timeout=TIMEOUT).headers.get("Date")
+        now = parsedate_to_datetime(date).timestamp() + 1 if date else None
     if now is None:
         raise ToolError("the Docker engine does not say what time it is", retryable=True)
     return now
@@ -142,6 +154,14 @@ def seconds(moment: str | None) -> float | None:
     if not moment or moment.startswith("0001-"):
         return None
     return datetime.fromisoformat(moment).timestamp()
+
+
+def _refusal(host: str, error: requests.HTTPError) -> ToolError:
+    status = error.response.status_code if error.response is not None else None
+    text = (error.explanation if isinstance(error, APIError) else None) or str(error)
+    if status == FORBIDDEN:
+        return Refused(f"Docker host {host} does not allow this: {text}")
+    return ToolError(f"Docker host {host}: {text}", retryable=status is not None and status >= 500)
 
 
 def _hosts_with(name: str) -> tuple[list[str], list[str]]:

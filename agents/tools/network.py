@@ -17,8 +17,6 @@ from agents.tools.text import one_line
 
 Answer = Literal["accepted", "refused", "timed out", "not asked (not this machine)"]
 DEADLINE = 2.0  # seconds for a connection
-LOCALHOST = "localhost"
-LOOPBACK = ("127.0.0.1", "::1")
 SOME_PORT = 9  # a datagram socket wants one to be "connected", which sends nothing
 
 NETWORK = register(
@@ -32,20 +30,17 @@ NETWORK = register(
 
 @tool(NETWORK, topics=("instance", "service", "down", "tcp", "port", "connection", "refused"))
 def tcp_connect(case: Case) -> Result:
-    """Whether the alert's own `instance` (host:port) accepts a TCP connection. This machine's addresses only."""
+    """Whether the alert's `instance` (host:port) takes a TCP connection; this machine's own only."""
     instance = case.labels.get("instance")
     if instance is None:
         raise ToolError("the alert has no label instance")
     host, port = _host_and_port(instance)
     answer: Answer = "not asked (not this machine)"
-    if host == LOCALHOST:
-        # As a client would: the first of its two addresses that somebody listens on.
-        answers = [_ask(address, port) for address in LOOPBACK if _has_family(address)]
-        answer = "accepted" if "accepted" in answers else answers[0]
+    if host == "localhost":
+        answer = _ask_localhost(port)
     elif is_own(host):
         answer = _ask(host, port)
-    address = one_line(instance)
-    return Result(f"address: {address}\nresult: {answer}", {"address": address, "result": answer})
+    return Result(f"address: {instance}\nresult: {answer}", {"address": instance, "result": answer})
 
 
 def is_own(host: str) -> bool:
@@ -62,12 +57,12 @@ def is_own(host: str) -> bool:
         return True
     if address.is_unspecified or address.is_multicast:
         return False
-    with socket.socket(_family(host), socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(_family(host), socket.SOCK_DGRAM) as probe:
             probe.connect((host, SOME_PORT))
-        except OSError:
-            return False
-        return bool(probe.getsockname()[0] == host)
+            return ipaddress.ip_address(probe.getsockname()[0]) == address
+    except OSError:  # no route there, or no such family of addresses here
+        return False
 
 
 def _host_and_port(instance: str) -> tuple[str, int]:
@@ -75,38 +70,41 @@ def _host_and_port(instance: str) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{instance}")
         host, port = parts.hostname, parts.port
+        whole = parts.netloc == instance and parts.username is None
     except ValueError:
-        host, port = None, None
-    if not host or not port or parts.netloc != instance or "@" in instance:
+        host, port, whole = None, None, False
+    if not (host and port and whole):
         raise ToolError(f"the label instance, {one_line(instance)!r}, is not host:port")
     return host, port
 
 
+def _ask_localhost(port: int) -> Answer:
+    """As a client would: the second address when nobody listens on the first."""
+    answer = _ask("127.0.0.1", port)
+    if answer == "accepted":
+        return answer
+    try:
+        second = _ask("::1", port)
+    except ToolError:  # this machine has no IPv6
+        return answer
+    return second if second == "accepted" else answer
+
+
 def _ask(host: str, port: int) -> Answer:
-    with socket.socket(_family(host), socket.SOCK_STREAM) as client:
-        client.settimeout(DEADLINE)
-        try:
+    try:
+        with socket.socket(_family(host), socket.SOCK_STREAM) as client:
+            client.settimeout(DEADLINE)
             client.connect((host, port))
-        except ConnectionRefusedError:
-            return "refused"
-        except TimeoutError:
-            return "timed out"
-        except OSError as error:
-            raise ToolError(f"{host} port {port}: {error.strerror or error}", retryable=True) from error
-        # Where nobody listens, a port that is given to clients can be given to this one, which then
-        # meets itself.
-        return "refused" if client.getsockname() == client.getpeername() else "accepted"
+            # Where nobody listens, a port of those given to clients may be given to this one, which then
+            # meets itself.
+            return "refused" if client.getsockname() == client.getpeername() else "accepted"
+    except ConnectionRefusedError:
+        return "refused"
+    except TimeoutError:
+        return "timed out"
+    except OSError as error:
+        raise ToolError(f"{host} port {port}: {error.strerror or error}", retryable=True) from error
 
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def _has_family(host: str) -> bool:
-    """A machine may have no IPv6 at all; then `::1` is nobody's address."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) if ":" not in host else _ipv6() as probe:
-        try:
-            probe.bind((host, 0))
-        except OSError:
-            return False
-        return True

@@ -86,9 +86,7 @@ def page_of(queryset: QuerySet[Any], *, limit: int, before: int | None = None) -
 class IdPagination(BasePagination):
     """`{"next": URL or null, "results": [...]}`: rows that arrive meanwhile shift no page."""
 
-    def paginate_queryset(
-        self, queryset: Any, request: Request, view: APIView | None = None
-    ) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
         query = read_query(request, PageQuery)
         rows = page_of(queryset, **query)
         page = rows[: query["limit"]]

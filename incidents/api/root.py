@@ -67,7 +67,7 @@ class AlertView(APIView):
 
 
 def _refuse_if_nothing_is_readable(webhook: Webhook) -> None:
-    """One bad alert among good ones is quarantined; a delivery of bad ones only is a sender set up wrongly."""
+    """One bad alert among good ones is quarantined; a delivery of bad ones only is a wrong sender."""
     if webhook.quarantined and not webhook.alerts:
         first = webhook.quarantined[0]
         raise PayloadError(f"alerts[{first['index']}].{first['reason']}")

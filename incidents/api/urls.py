@@ -1,4 +1,4 @@
-"""Routes of the records. A trailing slash is welcome and never needed: a redirect would drop a POST's body."""
+"""Routes of the records. A trailing slash is welcome, never needed: a redirect would drop a POST's body."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class FakePrometheus:
     """
 
     rows: dict[str, Sequence[Row]] = field(default_factory=dict)
-    samples: dict[str, Sequence[tuple[Mapping[str, str], float]]] = field(default_factory=dict)
+    samples: dict[str, Any] = field(default_factory=dict)
     scalars: dict[str, float] = field(default_factory=dict)
     errors: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     warnings: dict[str, list[str]] = field(default_factory=dict)

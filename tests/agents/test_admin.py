@@ -28,7 +28,9 @@ def root(person: Callable[..., Client]) -> Client:
 def choose(client: Client, table: str, what: str, *rows: Any) -> list[str]:
     """Run an admin action on rows; what it says."""
     client.get("/admin/")  # shows, and so forgets, what was said before
-    answer = client.post(f"/admin/agents/{table}/", {"action": what, "_selected_action": [row.pk for row in rows]})
+    answer = client.post(
+        f"/admin/agents/{table}/", {"action": what, "_selected_action": [row.pk for row in rows]}
+    )
     return [str(message) for message in get_messages(answer.wsgi_request)]
 
 

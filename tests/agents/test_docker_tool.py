@@ -7,7 +7,9 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from docker.models.containers import Container
@@ -15,6 +17,7 @@ from docker.models.containers import Container
 from agents.tools import docker
 from agents.tools.base import REGISTRY, Case, Result, ToolError
 from agents.tools.docker_client import printable
+from tests.agents.fake_prometheus import serve
 from tests.e2e.process import free_port, wait_until
 from tests.e2e.require import require
 from tests.e2e.servers import Docker
@@ -252,6 +255,33 @@ def test_who_stopped_it_is_unknown_once_the_engine_forgot(run: Run) -> None:
     for number in range(256):  # an event each, as many as the engine keeps
         other.rename(f"noise-{number}")
     assert docker.stopped_by("nas", "web") == "unknown"
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(("hidden", "stopper"), [(("/info",), "person"), (("/info", "/events"), "unknown")])
+def test_behind_a_proxy_that_hides_part_of_the_engine(
+    run: Run, engine: Docker, settings: Any, hidden: tuple[str, ...], stopper: str
+) -> None:
+    container = run("web")
+    container.stop(timeout=0)
+    upstream = engine.client.api
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if urlsplit(self.path).path.endswith(hidden):
+                self.send_error(403)
+                return
+            answer = upstream.get(upstream.base_url + self.path)
+            self.send_response(answer.status_code)
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serve(Proxy) as url:
+        settings.DOCKER_HOSTS = {"nas": url.replace("http://", "tcp://")}
+        assert call("docker_inspect", container="web").data["stopped_by"] == stopper
 
 
 @pytest.mark.e2e

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from agents import crew, reasoners
+from agents import cases, reasoners
 from agents.answers import Triage
 from agents.loop import Brief, Limits
 from agents.models import CrewRun, ModelCall, Step
@@ -42,8 +43,6 @@ def model(settings) -> Iterator[Callable[..., oai.OpenAIServer]]:
 
 @pytest.fixture
 def step() -> Step:
-    from django.utils import timezone
-
     alert = Alert(
         fingerprint="f",
         firing=True,
@@ -55,12 +54,13 @@ def step() -> Step:
     [pk] = apply_alerts(source="alertmanager", alerts=[alert])
     run = CrewRun.objects.create(incident=Incident.objects.get(pk=pk))
     made = Step.objects.create(run=run, agent=Step.Agent.MONITOR)
-    return Step.queue.claim(made.pk)
+    claimed: Step = Step.queue.claim(made.pk)
+    return claimed
 
 
 def think(step: Step) -> Triage:
     brief = Brief(
-        "monitor", crew.cases.build(step.run.incident), Triage, tuple(available()), {"reading": None}
+        "monitor", cases.build(step.run.incident), Triage, tuple(available()), {"reading": None}
     )
     return reasoners.think(step, brief, Limits(steps=4))
 

@@ -269,8 +269,9 @@ def test_down_then_up_is_cleared_by_samples_after_the_action(world: World) -> No
     action = world.client.now()
     with web(world.mine):
         after = world.wait_for(CLEARED, newer_than=action, must_be_fresh=before.fresh)
-        assert after.newest[UP] is not None
-        assert after.newest[UP] > action
+        newest = after.newest[UP]
+        assert newest is not None
+        assert newest > action
         assert world.read(newer_than=world.client.now() + 60).state is UNKNOWN
     world.wait_for(FIRING)
 

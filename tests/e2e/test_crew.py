@@ -226,7 +226,9 @@ def test_every_step_is_recorded(broken_world: World, settings) -> None:
 
 def sensible_model(request: dict[str, Any]) -> Any:
     """Inspects the container once, then answers from what it read, with one quote that it made up."""
-    case = json.loads(re.search(r"<untrusted>\n(.*)\n</untrusted>", request["messages"][1]["content"], re.S)[1])
+    case = json.loads(
+        re.search(r"<untrusted>\n(.*)\n</untrusted>", request["messages"][1]["content"], re.S)[1]
+    )
     names = [tool["function"]["name"] for tool in request["tools"]]
     read = [message for message in request["messages"] if message["role"] == "tool"]
     if not read:

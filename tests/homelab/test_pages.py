@@ -27,7 +27,7 @@ Person = Callable[..., Client]
 
 def text(answer: Any) -> str:
     assert answer.status_code == 200, answer
-    return answer.content.decode()
+    return str(answer.content.decode())
 
 
 @pytest.mark.parametrize("path", ["/", "/incidents/1"])
@@ -134,7 +134,7 @@ def test_an_incidents_page_tells_the_whole_story(person: Person) -> None:
     assert "REMEDIATION_MODE is approve" in page
     assert "container_logs" in page
     assert "secret-looking output" in page
-    assert "/incidents/%d" % earlier.pk in text(person(name="kim").get(f"/incidents/{later.pk}"))
+    assert f"/incidents/{earlier.pk}" in text(person(name="kim").get(f"/incidents/{later.pk}"))
 
 
 def test_outputs_are_for_operators(person: Person) -> None:
@@ -227,7 +227,17 @@ def test_what_strangers_wrote_is_escaped(person: Person) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["javascript:alert(1)", "JAVASCRIPT:x", "data:text/html,x", "//evil", "http:", "ftp://x/", "http://[", "", None],
+    [
+        "javascript:alert(1)",
+        "JAVASCRIPT:x",
+        "data:text/html,x",
+        "//evil",
+        "http:",
+        "ftp://x/",
+        "http://[",
+        "",
+        None,
+    ],
 )
 def test_only_web_addresses_become_links(address: str | None) -> None:
     assert "<a" not in web_link(address)

@@ -32,7 +32,6 @@ def root(person: Callable[..., Client]) -> Client:
     return person(superuser=True)
 
 
-
 def said(answer: Any) -> list[str]:
     return [str(message) for message in get_messages(answer.wsgi_request)]
 
@@ -84,9 +83,7 @@ def test_the_list_of_incidents_costs_the_same_for_any_number(root: Client) -> No
 def form(**changes: str) -> dict[str, str]:
     """The incident's page as a browser sends it back, with its empty inlines."""
     prefixes = ("actions", "runs", "episodes", "events", "notifications")
-    management = {
-        f"{prefix}-{name}": "0" for prefix in prefixes for name in ("TOTAL_FORMS", "INITIAL_FORMS")
-    }
+    management = {f"{prefix}-{name}": "0" for prefix in prefixes for name in ("TOTAL_FORMS", "INITIAL_FORMS")}
     return {"human_cause": "", "human_note": "", **management, **changes}
 
 

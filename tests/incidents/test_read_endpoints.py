@@ -217,7 +217,7 @@ def test_an_unknown_value_of_a_filter_is_a_400(viewer: Api, path: str, query: st
     an_incident()
     answer = viewer.get(f"{path}?{query}")
     assert answer.status_code == 400
-    assert list(answer.json()) == [query.split("=")[0]]
+    assert list(answer.json()) == [query.split("=", maxsplit=1)[0]]
 
 
 def test_an_unknown_parameter_is_ignored(viewer: Api) -> None:
@@ -315,7 +315,12 @@ def test_the_memory_can_be_searched(viewer: Api, monkeypatch: pytest.MonkeyPatch
         why=("same alert",),
         payload={},
     )
-    monkeypatch.setattr(memory, "recall", lambda *a, **k: asked.append((a, k)) or [found])
+
+    def recall(*arguments: Any, **options: Any) -> list[memory.Recalled]:
+        asked.append((arguments, options))
+        return [found]
+
+    monkeypatch.setattr(memory, "recall", recall)
     body = viewer.get("/api/v1/memory?q=disk+full&limit=3").json()
     assert asked == [(("disk full",), {"alert_name": None, "limit": 3})]
     assert body == {

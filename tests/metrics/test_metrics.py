@@ -14,6 +14,7 @@ import pytest
 import yaml
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agents.models import Action
@@ -23,8 +24,8 @@ from incidents.queue import State
 from metrics import collectors, views
 from tests.agents.rows import an_action
 from tests.conftest import Api
+from tests.e2e.process import binary
 from tests.e2e.require import require
-from tests.e2e.servers import binary
 from tests.incidents.rows import an_incident
 
 pytestmark = pytest.mark.django_db
@@ -79,14 +80,16 @@ def test_a_scrape_right_after_a_commit_shows_it(api: Callable[[str | None], Api]
 
 def test_three_queries_at_most_however_many_rows(known: None) -> None:
     with CaptureQueriesContext(connection) as seen:
-        views.generate_latest(views.registry())
+        generate_latest(views.registry())
     assert len(seen) <= 3
     assert not [each for each in seen if "INSERT" in each["sql"] or "UPDATE" in each["sql"]]
 
 
 def test_every_series_is_there_before_it_counts_anything(api: Callable[[str | None], Api]) -> None:
     """A series that appears with its first event hides that event from increase()."""
-    families = {family.name: family for family in text_string_to_metric_families(ours(api(None).get("/metrics")))}
+    families = {
+        family.name: family for family in text_string_to_metric_families(ours(api(None).get("/metrics")))
+    }
 
     def labels(name: str) -> set[str]:
         return {next(iter(sample.labels.values())) for sample in families[name].samples}
@@ -143,7 +146,11 @@ if {count} == 2:
 
 def test_with_several_processes_every_ones_requests_are_counted(tmp_path: Path) -> None:
     """gunicorn's workers share a directory; a scrape reaches one of them and must speak for all."""
-    env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    env = {
+        **os.environ,
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+    }
     root = Path(__file__).parents[2]
     texts = [
         subprocess.run(
@@ -170,14 +177,18 @@ def test_prometheus_finds_fault_with_the_seeds_name_alone(
         text=True,
         check=False,
     )
-    faults = [line for line in checked.stderr.splitlines() + checked.stdout.splitlines() if "ai_agents" in line]
+    faults = [
+        line for line in checked.stderr.splitlines() + checked.stdout.splitlines() if "ai_agents" in line
+    ]
     assert [line.split()[0] for line in faults] == ["ai_agents_incidents_total"], checked
 
 
 def test_the_scrape_job_is_one_that_prometheus_reads(tmp_path: Path) -> None:
     require("prometheus")  # promtool comes with it
     config = tmp_path / "prometheus.yml"
-    config.write_text(yaml.safe_dump({"scrape_configs": yaml.safe_load(SCRAPE.read_text())["scrape_configs"]}))
+    config.write_text(
+        yaml.safe_dump({"scrape_configs": yaml.safe_load(SCRAPE.read_text())["scrape_configs"]})
+    )
     subprocess.run([binary("promtool"), "check", "config", config], capture_output=True, check=True)
     job = yaml.safe_load(SCRAPE.read_text())["scrape_configs"][0]
     assert (job["job_name"], job["scrape_interval"]) == ("ai-agents", "30s")

@@ -1,0 +1,242 @@
+"""The scheduled check: what nobody alerted about, by the same road; and nothing for "no issues found"."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from agents import cases, contested, health, proof
+from agents.tools import docker
+from incidents import jobs
+from incidents.models import Episode, Event, Incident, Job, Notification
+from tests.agents.fake_prometheus import FakePrometheus, serving
+from tests.incidents.rows import an_episode, an_incident
+
+pytestmark = pytest.mark.django_db
+LABELS = {"job": "node", "instance": "nas:9100"}
+
+
+@pytest.fixture
+def prometheus(settings) -> Iterator[FakePrometheus]:
+    fake = FakePrometheus(paths={"targets": {"activeTargets": []}, "rules": {"groups": []}})
+    with serving(fake) as served:
+        settings.PROMETHEUS_URL = served.url
+        yield served
+
+
+@pytest.fixture
+def alertmanager(settings) -> Iterator[list[dict[str, Any]]]:
+    """The alerts that Alertmanager's API lists."""
+    alerts: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(alerts).encode())
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    settings.ALERTMANAGER_URL = f"http://127.0.0.1:{server.server_address[1]}"
+    yield alerts
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def not_the_first() -> None:
+    Job.objects.create(name="health_check", last_finished_at=timezone.now())
+
+
+def down(**labels: str) -> dict[str, Any]:
+    return {
+        "labels": {**LABELS, **labels},
+        "health": "down",
+        "lastError": "connection refused",
+        "lastScrape": "2026-01-01T00:00:00Z",
+        "scrapeUrl": "http://nas:9100/metrics",
+    }
+
+
+def active(fingerprint: str, **fields: Any) -> dict[str, Any]:
+    now = timezone.now()
+    return {
+        "labels": {"alertname": "Missed", "severity": "warning"},
+        "annotations": {"summary": "nobody brought it"},
+        "startsAt": (now - timedelta(minutes=5)).isoformat(),
+        "endsAt": (now + timedelta(minutes=4)).isoformat(),
+        "generatorURL": "http://prometheus/graph?g0.expr=up+%3D%3D+0",
+        "fingerprint": fingerprint,
+        "status": {"state": "active"},
+        **fields,
+    }
+
+
+def listing(*containers: tuple[str, str, str | None], errors: dict[str, str] | None = None) -> Any:
+    found = tuple(
+        docker.ContainerFacts(
+            key=f"docker:h/{name}",
+            host="h",
+            name=name,
+            id=name,
+            image="image",
+            image_id="image",
+            labels={},
+            status=status,
+            health=state,
+            ports=(),
+            published_ports=(),
+            created="",
+            restart_policy="no",
+        )
+        for name, status, state in containers
+    )
+    return docker.Listing(found, errors or {})
+
+
+@pytest.fixture
+def containers(settings, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the engines list; replace its one member."""
+    listed = [listing()]
+    settings.DOCKER_HOSTS = {"h": "unix:///nowhere"}
+    monkeypatch.setattr(docker, "list_containers", lambda: listed[0])
+    return listed
+
+
+@pytest.mark.usefixtures("not_the_first", "containers", "prometheus")
+def test_no_issues_open_no_incident() -> None:
+    assert health.run() == {"findings": {"prometheus": 0, "docker": 0}, "incidents": [], "errors": {}}
+    assert Incident.objects.count() == 0
+
+
+@pytest.mark.usefixtures("not_the_first")
+def test_a_target_that_is_down_opens_an_incident_once_and_ends_with_it(prometheus: FakePrometheus) -> None:
+    prometheus.paths["targets"] = {"activeTargets": [down()]}
+    [first] = health.run()["incidents"]
+    assert health.run()["incidents"] == [first]
+    episode = Episode.objects.get()
+    assert cases.expression_of(episode) == 'up{job="node", instance="nas:9100"} == 0'
+    prometheus.paths["targets"] = {"activeTargets": []}
+    health.run()
+    assert not Episode.objects.firing().exists()
+
+
+@pytest.mark.usefixtures("not_the_first")
+def test_what_an_alert_told_already_is_no_second_incident(prometheus: FakePrometheus) -> None:
+    an_episode(an_incident(), labels={"alertname": "NodeDown", **LABELS})
+    prometheus.paths["targets"] = {"activeTargets": [down()]}
+    health.run()
+    assert Incident.objects.count() == 1
+
+
+@pytest.mark.usefixtures("not_the_first")
+def test_sick_containers_are_found_and_stopped_ones_are_not(containers: list[Any]) -> None:
+    containers[0] = listing(
+        ("a", "running", "unhealthy"),
+        ("b", "restarting", None),
+        ("c", "exited", None),
+        ("d", "running", "healthy"),
+    )
+    health.run()
+    names = sorted(Incident.objects.values_list("alert_name", "target__key"))
+    assert names == [("ContainerRestarting", "docker:h/b"), ("ContainerUnhealthy", "docker:h/a")]
+
+
+@pytest.mark.usefixtures("not_the_first")
+def test_a_host_that_is_silent_resolves_nothing(containers: list[Any]) -> None:
+    containers[0] = listing(("a", "running", "unhealthy"))
+    health.run()
+    containers[0] = listing(errors={"h": "cannot reach h"})
+    assert health.run()["errors"] == {"docker": "cannot reach h"}
+    assert Episode.objects.firing().count() == 1
+
+
+@pytest.mark.usefixtures("not_the_first")
+def test_an_alert_that_no_delivery_brought_is_taken_from_alertmanager(
+    alertmanager: list[dict[str, Any]],
+) -> None:
+    alertmanager += [
+        active("missed"),
+        active("young", startsAt=timezone.now().isoformat()),  # its delivery may be on the way
+        active("over", endsAt=(timezone.now() - timedelta(seconds=1)).isoformat()),
+    ]
+    health.run()
+    assert [row.fingerprint for row in Episode.objects.all()] == ["missed"]
+    health.run()
+    assert Episode.objects.count() == 1
+
+
+def test_what_fires_at_the_very_first_check_is_adopted_with_one_summary(
+    alertmanager: list[dict[str, Any]], settings
+) -> None:
+    settings.NOTIFY_URLS = []
+    alertmanager += [active(f"f{n}", labels={"alertname": f"A{n}", "severity": "critical"}) for n in range(3)]
+    jobs.ensure()
+    jobs.run(Job.objects.get(name="health_check").pk)
+    assert Incident.objects.filter(adopted=True).count() == 3
+    assert Notification.objects.get().title == "3 alerts fired already when homelab started"
+    alertmanager.append(active("later"))
+    jobs.request("health_check", by="alice")
+    jobs.run(Job.objects.get(name="health_check").pk)
+    assert Incident.objects.filter(adopted=False).count() == 1
+
+
+@pytest.mark.usefixtures("not_the_first")
+def test_a_watchdog_that_falls_silent_is_an_incident(settings) -> None:
+    settings.WATCHDOG_SECONDS = 60
+    dog = an_episode(an_incident(), alert_name="Watchdog")
+    Episode.objects.filter(pk=dog.pk).update(
+        incident=None, last_seen_at=timezone.now() - timedelta(minutes=2)
+    )
+    health.run()
+    incident = Incident.objects.get(alert_name="WatchdogSilent")
+    assert incident.severity == "critical"
+    assert proof.observe(incident).state == "firing"
+    Episode.objects.filter(pk=dog.pk).update(last_seen_at=timezone.now())
+    health.run()
+    assert proof.observe(incident).state == "cleared"
+    assert not incident.episodes.firing().exists()
+
+
+@pytest.fixture
+def fired_again() -> Episode:
+    return an_episode(an_incident(), ends_at=timezone.now(), contested_at=timezone.now(), fingerprint="again")
+
+
+def test_alertmanagers_word_settles_a_contested_alert(
+    fired_again: Episode, alertmanager: list[dict[str, Any]]
+) -> None:
+    alertmanager.append(active("again"))
+    contested.settle_all()
+    fired_again.refresh_from_db()
+    assert fired_again.ends_at is None
+
+
+def test_a_contested_alert_that_alertmanager_does_not_list_stays_ended(
+    fired_again: Episode, alertmanager: list[dict[str, Any]]
+) -> None:
+    contested.settle_all()
+    fired_again.refresh_from_db()
+    assert fired_again.ends_at is not None
+    assert fired_again.contested_at is None
+
+
+def test_when_nobody_can_be_asked_for_a_minute_the_alert_is_believed(fired_again: Episode) -> None:
+    contested.settle_all()
+    fired_again.refresh_from_db()
+    assert fired_again.contested_at is not None
+    Episode.objects.update(contested_at=timezone.now() - timedelta(seconds=61))
+    contested.settle_all()
+    fired_again.refresh_from_db()
+    assert fired_again.ends_at is None
+    assert "nobody could be asked" in Event.objects.filter(kind="contested").latest("id").text

@@ -1,0 +1,158 @@
+"""Messages are rows, sent through a real HTTP channel, and what is said first is what matters."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from incidents import notifications
+from incidents.models import Incident, Notification
+from incidents.queue import State
+from tests.incidents.rows import a_target, an_incident
+
+pytestmark = pytest.mark.django_db
+Kind = Notification.Kind
+
+
+class Chat:
+    """A channel that Apprise posts JSON to; `status` is what it answers."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.status = 200
+        chat = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if chat.status == 200:
+                    chat.messages.append(body)
+                self.send_response(chat.status)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"json://127.0.0.1:{self.server.server_address[1]}/"
+
+
+@pytest.fixture
+def chat(settings) -> Iterator[Chat]:
+    made = Chat()
+    settings.NOTIFY_URLS = [made.url]
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def tell(incident: Incident, title: str = "hello", transition: str = "t", **options: Any) -> Notification:
+    notifications.tell(incident, Kind.UPDATE, title=title, body="body", transition=transition, **options)
+    return Notification.objects.latest("id")
+
+
+def test_a_message_is_marked_sent_after_it_was_sent(chat: Chat) -> None:
+    row = tell(an_incident())
+    notifications.deliver(row.pk)
+    row.refresh_from_db()
+    assert chat.messages[0]["title"] == "hello"
+    assert row.sent_at is not None
+    assert row.incident.events.get(kind="notified").text == "hello"
+
+
+def test_a_message_is_sent_once(chat: Chat) -> None:
+    row = tell(an_incident())
+    notifications.deliver(row.pk)
+    notifications.deliver(row.pk)
+    assert len(chat.messages) == 1
+
+
+def test_one_message_per_transition_and_its_words_may_change_until_it_is_sent(chat: Chat) -> None:
+    incident = an_incident()
+    tell(incident, "not analysed yet", after=timedelta(seconds=40))
+    row = tell(incident, "it was killed")
+    assert Notification.objects.count() == 1
+    notifications.deliver(row.pk)
+    tell(incident, "too late")
+    assert [message["title"] for message in chat.messages] == ["it was killed"]
+
+
+def test_a_channel_that_is_away_gets_it_later_and_not_forever(chat: Chat) -> None:
+    chat.status = 503
+    row = tell(an_incident())
+    for attempt in range(1, Notification.MAX_ATTEMPTS + 1):
+        notifications.deliver(row.pk)
+        row.refresh_from_db()
+        assert row.attempts == attempt
+        Notification.objects.update(due_at=timezone.now())
+    assert row.state == State.DEAD
+    assert row.sent_at is None
+    assert "did not take" in row.error
+
+
+def test_a_channel_that_comes_back_gets_what_waited(chat: Chat) -> None:
+    chat.status = 503
+    row = tell(an_incident())
+    notifications.deliver(row.pk)
+    chat.status = 200
+    Notification.objects.update(due_at=timezone.now())
+    notifications.deliver(row.pk)
+    row.refresh_from_db()
+    assert row.sent_at is not None
+
+
+def test_each_channel_has_its_own_row_and_no_url_is_stored(chat: Chat, settings) -> None:
+    settings.NOTIFY_URLS = [chat.url, "tgram://123456789:secret/42"]
+    tell(an_incident())
+    names = set(Notification.objects.values_list("channel", flat=True))
+    assert names == {"json-1", "tgram-2"}
+
+
+def test_without_a_channel_the_message_is_kept_and_not_called_sent(settings) -> None:
+    settings.NOTIFY_URLS = []
+    row = tell(an_incident())
+    notifications.deliver(row.pk)
+    row.refresh_from_db()
+    assert (row.channel, row.state, row.sent_at) == ("none", State.DONE, None)
+
+
+def test_a_url_that_apprise_cannot_read_is_dead_at_once(settings) -> None:
+    settings.NOTIFY_URLS = ["nonsense://x"]
+    row = tell(an_incident())
+    notifications.deliver(row.pk)
+    row.refresh_from_db()
+    assert row.state == State.DEAD
+
+
+def test_the_first_ninety_characters_say_it() -> None:
+    incident = an_incident(target=a_target(), alert_name="JellyfinDown")
+    now = incident.started_at + timedelta(minutes=4, seconds=10)
+    title = notifications.headline(incident, "restart? until 03:27", now=now)
+    assert title == "CRIT jellyfin@docker2 JellyfinDown 4m · restart? until 03:27"
+    incident.alert_name = "A" * 200
+    assert len(notifications.headline(incident, "restart?", now=now)) <= 90
+
+
+def test_a_long_name_does_not_push_out_what_is_asked() -> None:
+    incident = an_incident(target=a_target(name="x" * 60), alert_name="A" * 80)
+    title = notifications.headline(incident, "restart? until 03:27")
+    assert len(title) <= 90
+    assert title.endswith("restart? until 03:27")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (59, "59s"), (240, "4m"), (7200, "2h"), (90000, "1d")]
+)
+def test_durations_as_people_read_them(seconds: int, text: str) -> None:
+    assert notifications.duration(timedelta(seconds=seconds)) == text
