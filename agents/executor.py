@@ -54,7 +54,6 @@ def _carry_out(step: Step, action: Action) -> None:
         _stop(step, action, Status.FAILED, f"its state cannot be read, so nothing was done: {error}")
         return
     look = proof.observe(action.incident)
-    series = proof.series_now(action.incident)
     decision = _begin(step, action, state, look)
     if decision is None:
         step.put_back(seconds=HOST_BUSY_SECONDS)
@@ -68,9 +67,9 @@ def _carry_out(step: Step, action: Action) -> None:
         # The engine may have gone on after we stopped listening to it.
         happened = spec.happened(action.target, action.target_state.get("started_at"))
         status = {True: Status.DONE, False: Status.FAILED, None: Status.UNKNOWN}[happened]
-        _conclude(step, action, status, str(error), series)
+        _conclude(step, action, status, str(error), look.fresh)
         return
-    _conclude(step, action, Status.DONE, "done", series)
+    _conclude(step, action, Status.DONE, "done", look.fresh)
 
 
 def _keep_evidence(step: Step, action: Action) -> None:

@@ -90,7 +90,8 @@ class Limits:
 class Reasoner(Protocol):
     """Decides an agent's next turn. On `final` it must answer, without tools."""
 
-    rung: str
+    @property
+    def rung(self) -> str: ...
 
     def next_turn(self, brief: Brief[Any], transcript: Sequence[Entry], *, final: bool) -> Turn: ...
 

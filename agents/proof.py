@@ -16,7 +16,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from agents import cases, promql
-from agents.reading import ExpressionState, read_expression, selectors_with_samples
+from agents.reading import ExpressionState, read_expression
 from agents.tools import docker
 from agents.tools.base import ToolError
 from agents.tools.prometheus_alert import Question, question_of
@@ -38,10 +38,11 @@ FIRING, CLEARED, UNKNOWN = ExpressionState.FIRING, ExpressionState.CLEARED, Expr
 
 @dataclass(frozen=True)
 class Look:
-    """One reading of all of an incident's alerts."""
+    """One reading of all of an incident's alerts; `fresh` are the selectors that have samples of them."""
 
     state: ExpressionState
     reason: str
+    fresh: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,8 @@ def observe(incident: Incident, progress: Progress | None = None) -> Look:
     if not episodes:
         return Look(UNKNOWN, "the incident has no alert")
     looks = [observe_episode(episode, progress) for episode in episodes]
-    return next((look for state in (FIRING, UNKNOWN) for look in looks if look.state is state), looks[0])
+    worst = next((look for state in (FIRING, UNKNOWN) for look in looks if look.state is state), looks[0])
+    return replace(worst, fresh=tuple(dict.fromkeys(each for look in looks for each in look.fresh)))
 
 
 def _episodes(incident: Incident) -> list[Episode]:
@@ -203,7 +205,7 @@ def observe_episode(episode: Episode, progress: Progress | None = None) -> Look:
         newer_than=progress.newer_than if progress else None,
         must_be_fresh=[selector for selector in wanted if selector in own],
     )
-    return Look(reading.state, reading.reason)
+    return Look(reading.state, reading.reason, reading.fresh)
 
 
 def _question(client: Prometheus, episode: Episode) -> Question:
@@ -213,30 +215,6 @@ def _question(client: Prometheus, episode: Episode) -> Question:
         labels=episode.labels,
         expression=cases.expression_of(episode),
     )
-
-
-def series_now(incident: Incident) -> tuple[str, ...]:
-    """The selectors that have samples of this incident's alerts now; a proof must find them all again.
-
-    What cannot be asked is left out: the proof still wants at least one fresh selector.
-    """
-    if settings.PROMETHEUS_URL is None:
-        return ()
-    client = Prometheus(settings.PROMETHEUS_URL)
-    found: list[str] = []
-    for episode in _episodes(incident):
-        try:
-            question = _question(client, episode)
-            found += selectors_with_samples(
-                client,
-                question.expression,
-                episode.labels,
-                at=client.now(),
-                rule_labels=question.rule_labels,
-            )
-        except (ToolError, promql.PromQLError):
-            continue
-    return tuple(dict.fromkeys(found))
 
 
 def _selectors(expression: str) -> list[str]:

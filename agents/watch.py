@@ -30,7 +30,7 @@ def look(step: Step) -> None:
         step.put_back(seconds=QUICK_SECONDS)  # what is seen in the middle of a change means nothing
         return
     _expire_question(incident)
-    progress = proof.Progress.from_json(step.output)
+    progress = proof.Progress.from_json(step.output or {})
     seen = proof.observe(incident, progress)
     judgement = proof.judge(progress, seen, now=time.time(), ended=incident.ended_at is not None)
     with transaction.atomic():

@@ -35,9 +35,14 @@ def read(parse: Callable[..., T], name: str, **options: object) -> T:
         raise ConfigError(f"{name}: {error}") from error
 
 
+def optional(name: str) -> str | None:
+    """A string, or None when it is not set."""
+    return read(env.str, name, default=None)
+
+
 def url(name: str, schemes: tuple[str, ...] = ("http", "https")) -> str | None:
     """An absolute URL without its trailing slash, or None."""
-    value = read(env.str, name, default=None)
+    value = optional(name)
     if value is None:
         return None
     parts = urlsplit(value)

@@ -17,6 +17,7 @@ from homelab.env import (
     env,
     names,
     number,
+    optional,
     own_hosts,
     read,
     secret_key,
@@ -39,7 +40,7 @@ PUBLIC_URL = url("PUBLIC_URL")
 SECRET_KEY = secret_key(DATA_DIR)
 ALLOWED_HOSTS = names("ALLOWED_HOSTS") or own_hosts(PUBLIC_URL)
 OPEN_READ = read(env.bool, "HOMELAB_OPEN_READ", default=False)
-METRICS_TOKEN = read(env.str, "METRICS_TOKEN", default=None)
+METRICS_TOKEN = optional("METRICS_TOKEN")
 MAX_BODY_BYTES = 32 * 1024 * 1024
 # The cap is ours, checked while reading; Django's own would refuse an alert storm with a 400.
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES + 1
@@ -172,22 +173,22 @@ ALERTMANAGER_URL = url("ALERTMANAGER_URL")
 DOCKER_HOSTS = docker_hosts()
 
 OPENAI_BASE_URL = url("OPENAI_BASE_URL")
-OPENAI_API_KEY = read(env.str, "OPENAI_API_KEY", default=None)
+OPENAI_API_KEY = optional("OPENAI_API_KEY")
 OPENAI_MODEL = read(env.str, "OPENAI_MODEL", default="gpt-4o-mini")
 OPENAI_TIMEOUT_SECONDS = number("OPENAI_TIMEOUT_SECONDS", 60, least=1)
 LLM_BUDGET_DAILY_USD = dollars("LLM_BUDGET_DAILY_USD", 1.0)
 
 # --- memory ------------------------------------------------------------------------------------
 QDRANT_URL = url("QDRANT_URL")
-QDRANT_API_KEY = read(env.str, "QDRANT_API_KEY", default=None)
+QDRANT_API_KEY = optional("QDRANT_API_KEY")
 EMBEDDING_MODEL = read(env.str, "EMBEDDING_MODEL", default="builtin")
 if not EMBEDDED and QDRANT_URL is None:
     raise ConfigError("QDRANT_URL: more than one process (REDIS_URL is set) needs a Qdrant server")
 
 # --- telling people ----------------------------------------------------------------------------
 NOTIFY_URLS = names("NOTIFY_URLS")
-TELEGRAM_BOT_TOKEN = read(env.str, "TELEGRAM_BOT_TOKEN", default=None)
-TELEGRAM_CHAT_ID = read(env.str, "TELEGRAM_CHAT_ID", default=None)
+TELEGRAM_BOT_TOKEN = optional("TELEGRAM_BOT_TOKEN")
+TELEGRAM_CHAT_ID = optional("TELEGRAM_CHAT_ID")
 if bool(TELEGRAM_BOT_TOKEN) != bool(TELEGRAM_CHAT_ID):
     raise ConfigError("TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID: set both or neither")
 if TELEGRAM_BOT_TOKEN:

@@ -205,10 +205,8 @@ def _open_incident_for(batch: Batch, episode: Episode, previous: Incident | None
         return previous
     open_incidents = Incident.objects.unresolved()
     if batch.group_key:
-        group = GroupKey.objects.filter(
-            source=batch.source, digest=_digest(batch.group_key), ended_at=None
-        ).first()
-        found = open_incidents.filter(pk=group.incident_id).first() if group else None
+        keys = GroupKey.objects.filter(source=batch.source, digest=_digest(batch.group_key), ended_at=None)
+        found = open_incidents.filter(group_keys__in=keys).first()
         if found is not None:
             return found
     if episode.target_id is None:

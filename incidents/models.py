@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from django.contrib.auth.hashers import constant_time_compare
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 
 from incidents.querysets import EpisodeQuerySet, IncidentQuerySet
 from incidents.queue import QueueRow
@@ -334,6 +334,8 @@ class Notification(QueueRow):
     created_at = models.DateTimeField(default=timezone.now)
     sent_at = models.DateTimeField(null=True)
 
+    objects: ClassVar[models.Manager[Notification]] = models.Manager()
+
     class Meta:
         indexes = [
             models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="unsent")
@@ -358,6 +360,8 @@ class MemoryEntry(QueueRow):
     synced_at = models.DateTimeField(null=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    objects: ClassVar[models.Manager[MemoryEntry]] = models.Manager()
+
     class Meta:
         verbose_name_plural = "memory entries"
         indexes = [
@@ -378,6 +382,8 @@ class Job(QueueRow):
     requested_by = models.CharField(max_length=150, blank=True, default="")
     last_finished_at = models.DateTimeField(null=True)
     result = models.JSONField(null=True)
+
+    objects: ClassVar[models.Manager[Job]] = models.Manager()
 
     class Meta:
         indexes = [

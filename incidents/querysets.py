@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from django.db import models
 
 if TYPE_CHECKING:
-    pass
+    from incidents.models import Episode, Incident  # noqa: F401 named in the bases below
 
 
 class IncidentQuerySet(models.QuerySet["Incident"]):

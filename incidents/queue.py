@@ -77,7 +77,7 @@ class QueueQuerySet(models.QuerySet["QueueRow"]):
 
 
 class QueueRow(models.Model):
-    """Base of every row that waits for a worker."""
+    """Base of every row that waits for a worker. A model names its own `objects`."""
 
     TASK: ClassVar[str]  # the Celery task that works a row of this kind, by its full name
     MAX_ATTEMPTS: ClassVar[int] = 5

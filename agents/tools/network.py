@@ -40,7 +40,8 @@ def tcp_connect(case: Case) -> Result:
         answer = _ask_localhost(port)
     elif is_own(host):
         answer = _ask(host, port)
-    return Result(f"address: {instance}\nresult: {answer}", {"address": instance, "result": answer})
+    address = one_line(instance)
+    return Result(f"address: {address}\nresult: {answer}", {"address": address, "result": answer})
 
 
 def is_own(host: str) -> bool:

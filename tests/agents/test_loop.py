@@ -79,7 +79,7 @@ def test_a_tools_error_is_an_observation() -> None:
     reasoner = Scripted(call(lines=13), Turn(answer=ANSWER))
     _, seen = run(reasoner)
     assert seen[0].error == "no thirteenth line, password=[redacted]"
-    assert reasoner.told[1][0][0].text.startswith("error: ")  # type: ignore[union-attr]
+    assert reasoner.told[1][0][0].text.startswith("error: ")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _socket
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -160,12 +160,12 @@ def test_an_own_address_is_what_the_kernel_sends_from() -> None:
     assert not network.is_own("jellyfin")
 
 
-def diagnose(about: Case, **readings: dict[str, object]) -> Diagnosis:
+def diagnose(about: Case, **readings: Mapping[str, object]) -> Diagnosis:
     seen = []
     for read in (read for book in playbooks.fitting(about) for read in book.reads(about)):
         if (data := readings.get(read.tool)) is not None:
             text = "\n".join(f"{key}: {value}" for key, value in data.items())
-            seen.append(Observation(Request(read.tool, read.tool, read.arguments), text, text, data))
+            seen.append(Observation(Request(read.tool, read.tool, read.arguments), text, text, dict(data)))
     answer = PlaybookReasoner().next_turn(Brief("analyst", about, Diagnosis), seen, final=True).answer
     return Diagnosis.model_validate(answer)
 

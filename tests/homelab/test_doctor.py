@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from django.core.management import CommandError, call_command
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from incidents.models import Episode
 from tests.e2e import openai_server as oai
@@ -56,7 +56,7 @@ def test_it_names_the_prometheus_that_alerts_came_from() -> None:
     assert lines["prometheus"].endswith("recent alerts came from http://prom.lan:9090")
 
 
-def test_the_model_is_asked_for_its_list(settings: SettingsWrapper) -> None:
+def test_the_model_is_asked_for_its_list(settings: Settings) -> None:
     with oai.OpenAIServer(lambda _: oai.say("unused"), api_key="sk-right", models=("small",)) as server:
         settings.OPENAI_BASE_URL, settings.OPENAI_MODEL = server.base_url, "small"
         settings.OPENAI_API_KEY = "sk-right"
@@ -69,7 +69,7 @@ def test_the_model_is_asked_for_its_list(settings: SettingsWrapper) -> None:
     assert failure == "configured, but failing: model"
 
 
-def test_what_cannot_be_reached_fails_without_its_password(settings: SettingsWrapper) -> None:
+def test_what_cannot_be_reached_fails_without_its_password(settings: Settings) -> None:
     settings.OPENAI_BASE_URL = "http://me:hunter2@127.0.0.1:9/v1"
     settings.QDRANT_URL, settings.QDRANT_API_KEY = "http://127.0.0.1:9", "hunter2"
     settings.PROMETHEUS_URL = settings.ALERTMANAGER_URL = "http://me:hunter2@127.0.0.1:9"
@@ -78,9 +78,7 @@ def test_what_cannot_be_reached_fails_without_its_password(settings: SettingsWra
     assert "hunter2" not in str(lines)
 
 
-def test_channels_are_read_and_not_printed(
-    settings: SettingsWrapper, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_channels_are_read_and_not_printed(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
     settings.NOTIFY_URLS = ["json://me:hunter2@127.0.0.1:9/", "nonsense://hunter2"]
     lines, failure = doctor()
     assert lines["notifications"] == "FAILS NOTIFY_URLS: Apprise cannot read nonsense-2"

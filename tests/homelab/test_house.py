@@ -13,7 +13,8 @@ from django.conf import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("homelab", "incidents", "agents", "metrics")
-READERS = {"read", "url", "choice", "number", "dollars", "names"}
+ENV = ROOT / "homelab" / "env.py"
+READERS = {node.name for node in ast.parse(ENV.read_text()).body if isinstance(node, ast.FunctionDef)}
 PACKAGES = {
     "django",
     "celery",
