@@ -38,11 +38,11 @@ types: $(CHECKS)
 fast-tests: $(CHECKS)
 	$(PY) -m pytest -n auto -m "not e2e"
 
-demo: $(CHECKS)
-	@exec $(PY) -m tests.e2e.demo
+demo: $(RUNS)
+	@exec $(PY) -m homelab.demo
 
 bench: $(CHECKS)
-	@exec $(PY) -m tests.e2e.bench
+	@exec $(PY) -m tests.bench
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

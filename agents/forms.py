@@ -21,7 +21,7 @@ class AnnotationForm(forms.Form):
     )
 
     def annotation(self) -> dict[str, Any]:
-        """The keyword arguments of `services.annotate`."""
-        said = self.cleaned_data
-        verdict = Verdict(said["verdict"]) if said["verdict"] else None
-        return {"cause": said["cause"], "note": said["note"], "verdict": verdict}
+        """The keyword arguments of `services.annotate`; a field that was not sent stays as it is."""
+        said = {name: self.cleaned_data[name] if name in self.data else None for name in ("cause", "note")}
+        verdict = self.cleaned_data["verdict"]
+        return {**said, "verdict": Verdict(verdict) if verdict else None}

@@ -64,7 +64,12 @@ def overview(caller: Caller) -> dict[str, Any]:
 
 
 def _rows(incidents: Iterable[Incident]) -> list[Row]:
-    return [Row(incident, headline(incident)) for incident in incidents]
+    return [Row(incident, _headline(incident)) for incident in incidents]
+
+
+def _headline(incident: Incident) -> str:
+    """With its age while it is open, with how long it was open after that."""
+    return headline(incident, now=incident.closed_at)
 
 
 def configured() -> list[Part]:
@@ -106,7 +111,7 @@ def incident_page(incident: Incident, caller: Caller) -> dict[str, Any]:
     runs = list(_runs(incident))
     return {
         "incident": incident,
-        "headline": headline(incident),
+        "headline": _headline(incident),
         "may_decide": may_decide,
         "episodes": incident.episodes.select_related("target").order_by("-id")[:EVENTS_SHOWN],
         "actions": incident.actions.select_related("target").order_by("-id"),

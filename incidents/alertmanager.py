@@ -224,5 +224,7 @@ def _kind(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return _kind(value)
     text = ascii(value)
     return text if len(text) <= 60 else text[:57] + "..."

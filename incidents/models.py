@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from datetime import datetime
+from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
-from incidents.querysets import EpisodeQuerySet, IncidentQuerySet
 from incidents.queue import QueueRow
 
 SEVERITIES = ("critical", "warning", "info", "other")
@@ -96,6 +96,21 @@ RESOLUTION_STATUS: dict[str | None, str] = {
     Verdict.UNKNOWN: "attempted",
     Verdict.FALSE_ALARM: "resolved",
 }
+
+
+class IncidentQuerySet(models.QuerySet["Incident"]):
+    def unresolved(self) -> Self:
+        return self.exclude(status="closed")
+
+    def closed(self) -> Self:
+        return self.filter(status="closed")
+
+    def with_systems(self) -> Self:
+        """Ready for `affected_systems` without a query a row."""
+        return self.select_related("target").prefetch_related("episodes__target")
+
+    def newest_first(self) -> Self:
+        return self.order_by("-id")
 
 
 class Incident(models.Model):
@@ -195,6 +210,17 @@ class Incident(models.Model):
         """Target keys, else instances, of its alerts; read from prefetched episodes where there are some."""
         found = [episode.system for episode in self.episodes.all()]
         return sorted({system for system in found if system})
+
+
+class EpisodeQuerySet(models.QuerySet["Episode"]):
+    def firing(self) -> Self:
+        return self.filter(ends_at=None)
+
+    def contested(self) -> Self:
+        return self.filter(contested_at__isnull=False)
+
+    def quiet_since(self, moment: datetime) -> Self:
+        return self.filter(ends_at=None, last_seen_at__lt=moment)
 
 
 class Episode(models.Model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -72,7 +73,7 @@ class Terminal:
                 self.line(indent + self._paint(each, DIM))
 
     def heading(self, text: str) -> None:
-        self.line(self._paint(self._safe(text), BOLD))
+        self.line(self._paint(one_line(text), BOLD))
 
     def fact(self, name: str, text: str, colour: int = 0) -> None:
         """A line of the summary: a name and what it is, long texts indented below themselves."""
@@ -94,7 +95,7 @@ class Terminal:
             return
         seconds = time.time() - self.began
         shown = f"{self.mark}  " if self.mark else ""
-        shown = f"{shown}+{seconds:6.1f} s  {'…':<{ACTOR_WIDTH}}  {self._safe(text)}"
+        shown = f"{shown}+{seconds:6.1f} s  {'…':<{ACTOR_WIDTH}}  {one_line(text)}"
         self.out.write(CLEAR + self._paint(shown[: self.width - 1], DIM))
         self.out.flush()
         self._temporary = True
@@ -102,7 +103,7 @@ class Terminal:
     def ask(self, question: str) -> bool:
         """A person's yes; everything else is a no."""
         indent = " " * (9 + ACTOR_WIDTH + 4)
-        self._clear()
+        self.clear()
         try:
             return input(f"{indent}{question} [y/N] ").strip().lower() in ("y", "yes")
         except EOFError:
@@ -110,23 +111,21 @@ class Terminal:
             return False
 
     def _print(self, text: str) -> None:
-        self._clear()
+        self.clear()
+        if self.never:
+            text = re.sub(self.never, "…", text, flags=re.IGNORECASE)
         print(text, file=self.out, flush=True)
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
         if self._temporary:
             self.out.write(CLEAR)
             self._temporary = False
 
     def _wrapped(self, text: str, indent: int) -> list[str]:
         room = self.width - indent - (len(self.mark) + 2 if self.mark else 0)
-        lines = textwrap.wrap(self._safe(text), room, break_long_words=False, break_on_hyphens=False)
+        # Events hold strangers' words: no control characters reach the terminal.
+        lines = textwrap.wrap(one_line(text), room, break_long_words=False, break_on_hyphens=False)
         return lines or [""]
-
-    def _safe(self, text: str) -> str:
-        """Events hold strangers' words: no control characters reach the terminal."""
-        text = one_line(text)
-        return text.replace(self.never, "…") if self.never else text
 
     def _paint(self, text: str, colour: int) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self.colour and colour else text

@@ -13,8 +13,7 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from incidents.models import RESOLUTION_STATUS, SEVERITIES, Incident
-from incidents.querysets import IncidentQuerySet
+from incidents.models import RESOLUTION_STATUS, SEVERITIES, Incident, IncidentQuerySet
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 1000

@@ -197,9 +197,11 @@ def test_what_a_person_knows(person: Person) -> None:
     incident.refresh_from_db()
     assert (incident.acknowledged_by, incident.human_cause) == ("robin", "the cat")
     assert incident.verdict == "resolved_by_human"
+    client.post(f"/incidents/{incident.pk}/annotate", {"note": "on the keyboard"})
     client.post(f"/incidents/{incident.pk}/annotate", {"verdict": "verified"})
     incident.refresh_from_db()
     assert (incident.verdict, incident.human_cause) == ("resolved_by_human", "the cat")
+    assert incident.human_note == "on the keyboard"
 
 
 ATTACK = "<script>alert(1)</script>"
