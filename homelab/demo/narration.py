@@ -9,8 +9,8 @@ from typing import Any
 
 Json = dict[str, Any]
 MAX_QUOTES = 3
-# Where a status only repeats the event beside it.
-REPEATED_BY = {"awaiting_approval", "acting"}
+# A change to one of these statuses repeats the event beside it: the question, the yes, the deed.
+TOLD_ALREADY = {("healer", "awaiting_approval"), ("executor", "proving")}
 VERBS = {
     "proposed": "proposes: ",
     "asked": "asks a person: ",
@@ -48,11 +48,13 @@ class Narration:
         self, events: Sequence[Json], *, incident: Mapping[str, Any], runs: Sequence[Json]
     ) -> Iterator[Line]:
         for event in events:
-            if event["kind"] == "status" and event["data"].get("to") in REPEATED_BY:
+            if _repeats(event):
                 continue
             at = datetime.fromisoformat(event["at"]).timestamp()
-            details = tuple(_details(event, incident, runs))
-            yield Line(event["actor"], self._text(event), details, at)
+            text, details = self._text(event), tuple(_details(event, runs))
+            if event["kind"] == "agent" and event["actor"] == "communicator" and incident["notifications"]:
+                text, details = _message(max(incident["notifications"], key=_id_of))
+            yield Line(event["actor"], text, details, at)
 
     def _text(self, event: Json) -> str:
         kind, text = event["kind"], str(event["text"])
@@ -64,22 +66,27 @@ class Narration:
             # "restart container docker:h/x: the reason", and the reason was just told.
             self.proposal = text = text.removesuffix(f": {self.reason}")
         elif kind in ("asked", "allowed", "refused", "executed") and self.proposal:
-            text = text.removeprefix(f"{self.proposal}: ")
+            text = "it" if text == self.proposal else text.removeprefix(f"{self.proposal}: ")
         return VERBS.get(kind, "") + text
 
 
-def _details(event: Json, incident: Mapping[str, Any], runs: Sequence[Json]) -> Iterator[str]:
-    if event["kind"] != "agent":
-        return
-    if event["actor"] == "communicator" and incident["notifications"]:
-        newest = max(incident["notifications"], key=_id_of)
-        nobody = "  (to nobody: NOTIFY_URLS is not set)" if newest["channel"] == "none" else ""
-        yield quoted(newest["title"]) + nobody
-    if event["actor"] == "analyst":
+def _repeats(event: Json) -> bool:
+    to = event["data"].get("to")
+    return event["kind"] == "status" and (to == "acting" or (event["actor"], to) in TOLD_ALREADY)
+
+
+def _message(notification: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    nobody = notification["channel"] == "none"
+    text = "would tell people, but NOTIFY_URLS is not set:" if nobody else "tells people:"
+    return text, (quoted(notification["title"]),)
+
+
+def _details(event: Json, runs: Sequence[Json]) -> Iterator[str]:
+    if event["kind"] == "agent" and event["actor"] == "analyst":
         step = _step(runs, event["data"].get("step"))
         quotes = [claim["quote"] for claim in (step.get("output") or {}).get("claims", ()) if claim["found"]]
         if quotes:
-            yield "checked quotes: " + "  ".join(map(quoted, quotes[:MAX_QUOTES]))
+            yield "quotes, checked: " + "  ".join(map(quoted, quotes[:MAX_QUOTES]))
         why = f" ({step['rung_reason']})" if step.get("rung_reason") else ""
         yield f"rung: {event['data'].get('rung') or 'unknown'}{why}"
 

@@ -31,9 +31,9 @@ def play(*, url: str | None, token: str | None, yes: bool) -> int:
     """The exit code: 0 when the incident ended as it should."""
     terminal = Terminal.of(sys.stdout)
     try:
-        server = connect(url=url, token=token, data_dir=settings.DATA_DIR)
-        host, why_not = find_host()
         with interruptible(terminal), ExitStack() as stack:
+            server = connect(url=url, token=token, data_dir=settings.DATA_DIR)
+            host, why_not = find_host()
             if host is not None:
                 return 0 if _real(server, terminal, host, yes, stack) else 1
             return 0 if _simulated(server, terminal, why_not, stack) else 1
@@ -44,19 +44,19 @@ def play(*, url: str | None, token: str | None, yes: bool) -> int:
 
 def _real(server: Server, terminal: Terminal, host: str, yes: bool, stack: ExitStack) -> bool:
     road = _road(server, terminal)
-    by = f"Alertmanager at {banner.shown(road.url)}" if isinstance(road, Alertmanager) else "the webhook"
-    _headline(server, terminal, f"a container on Docker host {host} is killed; the alert goes by {by}")
+    by = f"Alertmanager at {banner.shown(road.url)}" if isinstance(road, Alertmanager) else "the webhook alone"
+    _headline(server, terminal, f"A container on Docker host {host} is killed, and {by} tells homelab.")
     before = server.metrics()
     container = Container(host)
     terminal.waiting("starts a container")
     stack.callback(_tidy, terminal, f"the container {container.name}", container.remove)
     image = container.run()
     terminal.start()
-    terminal.tell("demo", f"started {container.name} ({image}, no network)")
+    terminal.tell("demo", f"starts {container.name} ({image}, no network)")
     container.kill()
-    terminal.tell("demo", "killed its main process (SIGKILL)")
+    terminal.tell("demo", "kills its main process (SIGKILL)")
     alert = real.alert_about(container)
-    terminal.tell("demo", f"alert {alert.name} to {by}")
+    terminal.tell("demo", f"sends the alert {alert.name}")
     stack.callback(_tidy, terminal, f"the alert {alert.name}", lambda: road.resolve(alert))
     follower = Follower(server, terminal, road.fire(alert))
     stack.callback(_tidy, terminal, "the incident", lambda: _close_if_open(follower))
@@ -67,17 +67,17 @@ def _real(server: Server, terminal: Terminal, host: str, yes: bool, stack: ExitS
 
 def _simulated(server: Server, terminal: Terminal, why: str, stack: ExitStack) -> bool:
     terminal.mark, terminal.never = simulated.MARK, simulated.NEVER
-    _headline(server, terminal, f"{why}, so a process is killed instead of a container")
+    _headline(server, terminal, f"A process is killed, not a container: {why}.")
     before = server.metrics()
     service, road = Service(), Webhook(server)
     stack.callback(service.remove)
     pid = service.start()
     terminal.start()
-    terminal.tell("demo", f"started an HTTP server on {service.address} (process {pid})")
+    terminal.tell("demo", f"starts an HTTP server on {service.address} (process {pid})")
     service.kill()
-    terminal.tell("demo", "killed it (SIGKILL)")
+    terminal.tell("demo", "kills it (SIGKILL)")
     alert = simulated.alert_about(service)
-    terminal.tell("demo", f"alert {alert.name} to the webhook")
+    terminal.tell("demo", f"sends the alert {alert.name}")
     stack.callback(_tidy, terminal, f"the alert {alert.name}", lambda: road.resolve(alert))
     follower = Follower(server, terminal, road.fire(alert))
     stack.callback(_tidy, terminal, "the incident", lambda: _close_if_open(follower))
@@ -98,7 +98,7 @@ def _road(server: Server, terminal: Terminal) -> Road:
 
 def _headline(server: Server, terminal: Terminal, plan: str) -> None:
     terminal.heading(f"homelab {server.health()['version']} at {server.url}")
-    terminal.heading(plan)
+    terminal.line(plan)
     terminal.blank()
 
 
@@ -151,7 +151,7 @@ def interruptible(terminal: Terminal) -> Iterator[None]:
     def stop(number: int, _: FrameType | None) -> None:
         for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)
-        terminal.clear()
+        terminal.blank()
         terminal.line("Stopped; clears up.")
         sys.exit(128 + number)
 

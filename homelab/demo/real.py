@@ -26,7 +26,7 @@ def alert_about(container: Container) -> Alert:
         "host": container.host,
         "demo": "true",
     }
-    summary = f"{container.name} on {container.host} is down (a demo: it was killed on purpose)"
+    summary = f"{container.name} on {container.host} is down (the demo killed it)"
     return Alert(labels, {"summary": summary})
 
 

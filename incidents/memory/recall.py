@@ -81,14 +81,19 @@ def recall(
         for candidate in chosen
         if (row := rows.get(candidate.key)) is not None and row.incident_id != exclude_incident
     ]
+    note = (BY_WORDS_ALONE,) if found.dense_error else ()
+    asked = _Asked(alert_name, target_kind, _best_of_alert(pairs), note)
+    weighed = sorted((_weigh(*pair, asked) for pair in pairs), key=lambda each: each[0], reverse=True)
+    return [recalled for _, recalled in weighed if recalled.score >= ABSTAIN_BELOW][:limit]
+
+
+def _best_of_alert(pairs: Iterable[tuple[Candidate, MemoryEntry]]) -> dict[str, float]:
+    """The highest rank by name of the alert."""
     best: dict[str, float] = {}
     for candidate, row in pairs:
         name = row.incident.alert_name
         best[name] = max(best.get(name, candidate.rank), candidate.rank)
-    note = (BY_WORDS_ALONE,) if found.dense_error else ()
-    asked = _Asked(alert_name, target_kind, best, note)
-    weighed = sorted((_weigh(*pair, asked) for pair in pairs), key=lambda each: each[0], reverse=True)
-    return [recalled for _, recalled in weighed if recalled.score >= ABSTAIN_BELOW][:limit]
+    return best
 
 
 @dataclass(frozen=True, slots=True)
