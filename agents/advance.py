@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 from opentelemetry import trace
 
-from agents import crew, executor, services, watch
+from agents import crew, executor, reasoners, services, watch
 from agents.models import CrewRun, Step
 from incidents import services as incident_services
 from incidents.context import current_incident
@@ -55,8 +55,12 @@ def _take(step: Step) -> None:
         return
     if step.started_at is None:
         step.save_progress(started_at=timezone.now())
-    with working(step):
-        HANDLERS[Step.Agent(step.agent)](step)
+    with reasoners.slot(step.agent) as free:
+        if not free:
+            step.put_back(seconds=1.0)
+            return
+        with working(step):
+            HANDLERS[Step.Agent(step.agent)](step)
 
 
 @transaction.atomic

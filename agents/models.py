@@ -152,6 +152,8 @@ class Action(models.Model):
         FAILED = "failed"
         UNKNOWN = "unknown", "unknown (reconcile by hand)"
 
+    OPEN = (Status.PROPOSED, Status.AWAITING_APPROVAL, Status.APPROVED, Status.EXECUTING)
+
     incident = models.ForeignKey(Incident, models.CASCADE, related_name="actions")
     step = models.ForeignKey(Step, models.CASCADE, related_name="actions", help_text="The Healer's")
     kind = models.CharField(max_length=30, choices=ActionKind.choices)

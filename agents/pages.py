@@ -21,6 +21,14 @@ from incidents.totals import totals
 OPEN_SHOWN = 50
 CLOSED_SHOWN = 10
 EARLIER_SHOWN = 5
+# Questions that came to nothing, and may be asked anew.
+ASKABLE = (
+    Action.Status.EXPIRED,
+    Action.Status.REJECTED,
+    Action.Status.REFUSED,
+    Action.Status.WITHDRAWN,
+    Action.Status.FAILED,
+)
 EVENTS_SHOWN = 500
 
 
@@ -114,6 +122,7 @@ def incident_page(incident: Incident, caller: Caller) -> dict[str, Any]:
         "headline": _headline(incident),
         "may_decide": may_decide,
         "episodes": incident.episodes.select_related("target").order_by("-id")[:EVENTS_SHOWN],
+        "askable": ASKABLE,
         "actions": incident.actions.select_related("target").order_by("-id"),
         "diagnosis": _last_answer(runs, Step.Agent.ANALYST),
         "proof": _last_answer(runs, Step.Agent.PROOF),

@@ -28,6 +28,10 @@ class NotWaiting(Exception):
         self.action = action
 
 
+class CannotAsk(Exception):
+    """There is nothing to ask again; the message says why."""
+
+
 @transaction.atomic
 def start_run(incident_id: int) -> CrewRun | None:
     """Begin the crew's work on a new incident; None when it is under way or over."""
@@ -74,8 +78,7 @@ def finish_run(incident: Incident) -> None:
 
 
 def _withdraw_open(incident: Incident, why: str) -> None:
-    waiting = (Action.Status.PROPOSED, Action.Status.AWAITING_APPROVAL, Action.Status.APPROVED)
-    for action in incident.actions.filter(status__in=waiting):
+    for action in incident.actions.filter(status__in=Action.OPEN).exclude(status=Action.Status.EXECUTING):
         change(action, Action.Status.WITHDRAWN, result=why)
 
 
@@ -165,12 +168,41 @@ def reject(action: Action, *, by: str, reason: str = "") -> Action:
     return action
 
 
+@transaction.atomic
+def ask_again(action: Action, *, by: str) -> Step:
+    """Let the Healer look at today's state and propose anew, after a question that came to nothing.
+
+    CannotAsk when the incident is over, or a question of it is still open.
+    """
+    found = _locked(action)
+    if found.status == Action.Status.AWAITING_APPROVAL and _is_late(found):
+        expire(found)
+        found.incident.refresh_from_db()
+    if found.status in Action.OPEN or found.status == Action.Status.DONE:
+        raise CannotAsk(f"{found} is {found.get_status_display()}")
+    if found.incident.status != Status.PROVING:
+        raise CannotAsk(f"{found.incident} is {found.incident.get_status_display()}")
+    healer = found.step.run.steps.filter(agent=Step.Agent.HEALER)
+    if healer.filter(state__in=(State.WAITING, State.RUNNING)).exists():
+        raise CannotAsk("the Healer is asked already")
+    text = f"asks again: {found}"
+    incident_services.record(found.incident, Event.Kind.ASKED, by, text, {"action": found.pk})
+    return add_step(found.step.run, Step.Agent.HEALER)
+
+
+def _is_late(action: Action) -> bool:
+    return action.expires_at is not None and action.expires_at <= timezone.now()
+
+
+def _locked(action: Action) -> Action:
+    """The action as it is now, and nobody else's to decide until the transaction ends."""
+    rows = Action.objects.select_for_update(of=("self",)).select_related("incident", "target", "step__run")
+    return rows.get(pk=action.pk)
+
+
 def _waiting(action: Action) -> Action:
-    found = (
-        Action.objects.select_for_update().select_related("incident", "target", "step__run").get(pk=action.pk)
-    )
-    late = found.expires_at is not None and found.expires_at <= timezone.now()
-    if found.status != Action.Status.AWAITING_APPROVAL or late:
+    found = _locked(action)
+    if found.status != Action.Status.AWAITING_APPROVAL or _is_late(found):
         raise NotWaiting(found)
     return found
 

@@ -13,7 +13,7 @@ urlpatterns = [
     re_path(rf"{INCIDENT}/acknowledge/?$", views.acknowledge, name="incident-acknowledge"),
     re_path(rf"{INCIDENT}/annotate/?$", views.annotate, name="incident-annotate"),
     re_path(
-        rf"{INCIDENT}/actions/(?P<action_id>[0-9]{{1,18}})/(?P<decision>approve|reject)/?$",
+        rf"{INCIDENT}/actions/(?P<action_id>[0-9]{{1,18}})/(?P<decision>approve|reject|ask-again)/?$",
         views.decide,
         name="action-decide",
     ),

@@ -60,16 +60,19 @@ def incident(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
 @require_POST
 @needs(Role.OPERATOR)
 def decide(request: HttpRequest, caller: Caller, pk: str, action_id: str, decision: str) -> HttpResponse:
-    """A person's yes or no, from the overview or the incident's page."""
+    """A person's yes, no or once more, from the overview or the incident's page."""
     action = get_object_or_404(Action.objects.select_related("target"), pk=action_id, incident=pk)
     try:
         if decision == "approve":
             services.approve(action, by=caller.name)
             messages.success(request, f"Approved: {action}.")
+        elif decision == "ask-again":
+            services.ask_again(action, by=caller.name)
+            messages.success(request, "The Healer looks at it again.")
         else:
             services.reject(action, by=caller.name, reason=request.POST.get("reason", "")[:1000])
             messages.success(request, f"Rejected: {action}.")
-    except services.NotWaiting as error:
+    except (services.NotWaiting, services.CannotAsk) as error:
         messages.error(request, f"Too late, nothing was changed: {error}.")
     return redirect("incident", pk=pk)
 

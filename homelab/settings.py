@@ -136,7 +136,7 @@ elif DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
 # --- Celery: the row is the queue, the message is a hint with a primary key ----------------------
 REDIS_URL = url("REDIS_URL", ("redis", "rediss", "unix"))
 EMBEDDED = REDIS_URL is None
-CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
 CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.05} if EMBEDDED else {"visibility_timeout": 600}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

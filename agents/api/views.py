@@ -65,6 +65,18 @@ class ActionViewSet(RetrieveModelMixin, Records):
         reason = said.validated_data["reason"]
         return self._decide(lambda action: services.reject(action, by=caller(request).name, reason=reason))
 
+    @extend_schema(request=None, responses={202: serializers.GoneSerializer, 409: serializers.GoneSerializer})
+    @endpoint(detail=True, methods=["post"], url_path="ask-again")
+    def ask_again(self, request: Request, pk: str) -> Response:
+        """Look at today's state and propose anew; 409 when the incident is over or a question is open."""
+        action = self.get_object()
+        try:
+            services.ask_again(action, by=caller(request).name)
+        except services.CannotAsk as error:
+            return Response({"detail": str(error), "status": action.status}, status=status.HTTP_409_CONFLICT)
+        told = {"detail": "the Healer looks at it again", "status": action.status}
+        return Response(told, status=status.HTTP_202_ACCEPTED)
+
     def _decide(self, decide: Callable[[Action], Action]) -> Response:
         try:
             action = decide(self.get_object())

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from django.conf import settings
 
 from agents import transcript
 from agents.budget import spent_out
@@ -13,6 +18,23 @@ from agents.reasoners import openai
 from agents.reasoners.playbook import PlaybookReasoner
 
 logger = logging.getLogger(__name__)
+THINKERS = frozenset({Step.Agent.MONITOR, Step.Agent.ANALYST, Step.Agent.HEALER})
+
+
+# Two workers are left for looks, actions and messages, however slow the model is.
+_slots = threading.BoundedSemaphore(max(1, settings.WORKER_THREADS - 2))
+
+
+@contextmanager
+def slot(agent: str) -> Iterator[bool]:
+    """A place to talk to the model from; False when all are taken. Agents that ask no model need none."""
+    needs_one = openai.configured() and agent in THINKERS
+    taken = needs_one and _slots.acquire(blocking=False)
+    try:
+        yield bool(taken) or not needs_one
+    finally:
+        if taken:
+            _slots.release()
 
 
 def think(step: Step, brief: Brief[A], limits: Limits) -> A:
@@ -30,8 +52,6 @@ def think(step: Step, brief: Brief[A], limits: Limits) -> A:
 
 def _model(step: Step, brief: Brief[Any]) -> tuple[Reasoner | None, str]:
     """The model's reasoner, or why there is none."""
-    if brief.agent in (Step.Agent.COMMUNICATOR,):
-        return None, "messages are templates"
     if not openai.configured():
         return None, "no model is configured"
     if why := spent_out():

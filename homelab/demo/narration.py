@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -35,13 +35,11 @@ class Narration:
     seen: int = 0
     proposal: str = ""
     reason: str = ""
-    kinds: set[str] = field(default_factory=set)
 
     def news(self, incident: Mapping[str, Any]) -> list[Json]:
         """The events that were not there before."""
         found = [event for event in incident["events"] or [] if event["id"] > self.seen]
         self.seen = max((event["id"] for event in found), default=self.seen)
-        self.kinds |= {event["kind"] for event in found}
         return found
 
     def lines(

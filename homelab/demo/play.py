@@ -15,7 +15,7 @@ from agents.tools import alertmanager
 from agents.tools.base import ToolError
 from homelab import banner
 from homelab.demo import metrics, real, simulated
-from homelab.demo.alert import Alertmanager, Road, Webhook
+from homelab.demo.alert import Alert, Alertmanager, Road, Webhook
 from homelab.demo.client import DemoError, Json, Server, connect
 from homelab.demo.container import Container, find_host
 from homelab.demo.follow import Follower
@@ -44,7 +44,9 @@ def play(*, url: str | None, token: str | None, yes: bool) -> int:
 
 def _real(server: Server, terminal: Terminal, host: str, yes: bool, stack: ExitStack) -> bool:
     road = _road(server, terminal)
-    by = f"Alertmanager at {banner.shown(road.url)}" if isinstance(road, Alertmanager) else "the webhook alone"
+    by = (
+        f"Alertmanager at {banner.shown(road.url)}" if isinstance(road, Alertmanager) else "the webhook alone"
+    )
     _headline(server, terminal, f"A container on Docker host {host} is killed, and {by} tells homelab.")
     before = server.metrics()
     container = Container(host)
@@ -56,10 +58,7 @@ def _real(server: Server, terminal: Terminal, host: str, yes: bool, stack: ExitS
     container.kill()
     terminal.tell("demo", "kills its main process (SIGKILL)")
     alert = real.alert_about(container)
-    terminal.tell("demo", f"sends the alert {alert.name}")
-    stack.callback(_tidy, terminal, f"the alert {alert.name}", lambda: road.resolve(alert))
-    follower = Follower(server, terminal, road.fire(alert))
-    stack.callback(_tidy, terminal, "the incident", lambda: _close_if_open(follower))
+    follower = _send(alert, road, server, terminal, stack)
     good = real.follow(follower, real.Owner(server, terminal, container, road, alert, yes))
     _summary(follower, before)
     return good
@@ -77,13 +76,19 @@ def _simulated(server: Server, terminal: Terminal, why: str, stack: ExitStack) -
     service.kill()
     terminal.tell("demo", "kills it (SIGKILL)")
     alert = simulated.alert_about(service)
+    follower = _send(alert, road, server, terminal, stack)
+    good = simulated.follow(follower, simulated.Person(server, terminal, service, road, alert))
+    _summary(follower, before)
+    return good
+
+
+def _send(alert: Alert, road: Road, server: Server, terminal: Terminal, stack: ExitStack) -> Follower:
+    """The alert on its way, and a follower of the incident it led to; in the end neither stays open."""
     terminal.tell("demo", f"sends the alert {alert.name}")
     stack.callback(_tidy, terminal, f"the alert {alert.name}", lambda: road.resolve(alert))
     follower = Follower(server, terminal, road.fire(alert))
     stack.callback(_tidy, terminal, "the incident", lambda: _close_if_open(follower))
-    good = simulated.follow(follower, simulated.Person(server, terminal, service, road, alert))
-    _summary(follower, before)
-    return good
+    return follower
 
 
 def _road(server: Server, terminal: Terminal) -> Road:

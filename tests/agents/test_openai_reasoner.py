@@ -59,9 +59,7 @@ def step() -> Step:
 
 
 def think(step: Step) -> Triage:
-    brief = Brief(
-        "monitor", cases.build(step.run.incident), Triage, tuple(available()), {"reading": None}
-    )
+    brief = Brief("monitor", cases.build(step.run.incident), Triage, tuple(available()), {"reading": None})
     return reasoners.think(step, brief, Limits(steps=4))
 
 

@@ -49,6 +49,7 @@ WRITES = {
     "/api/v1/incidents/{incident}/annotate": OPERATORS,
     "/api/v1/incidents/{incident}/acknowledge": OPERATORS,
     "/api/v1/actions/{action}/approve": OPERATORS,
+    "/api/v1/actions/{action}/ask-again": OPERATORS,
     "/api/v1/actions/{action}/reject": OPERATORS,
     "/api/v1/pauses": OPERATORS,
     "/api/v1/pauses/1/lift": OPERATORS,

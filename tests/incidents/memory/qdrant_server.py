@@ -39,7 +39,7 @@ class FakeQdrant:
         self.collections: dict[str, Collection] = {}
         self.requests: list[tuple[str, str]] = []
         self.lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     @contextmanager
@@ -101,51 +101,48 @@ class FakeQdrant:
                 raise Refusal(400, f"Wrong input: Vector dimension error: expected dim: {collection.size}")
             collection.points[point["id"]] = point
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        fake = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    fake: FakeQdrant
+    protocol_version = "HTTP/1.1"
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
-            def handle_any(self) -> None:
-                started = time.perf_counter()
-                path = urlsplit(self.path).path
-                length = int(self.headers.get("Content-Length") or 0)
-                raw = self.rfile.read(length)
-                time.sleep(fake.delay)
-                answer: dict[str, Any] = {"status": "ok"}
-                status = 200
-                with fake.lock:
-                    fake.requests.append((self.command, path))
-                    try:
-                        self.check()
-                        answer["result"] = fake.answer(self.command, path, json.loads(raw or b"{}"))
-                    except Refusal as refusal:
-                        status = refusal.status
-                        answer = {"status": {"error": refusal.message}, "result": None}
-                answer["time"] = time.perf_counter() - started
-                self.send(status, json.dumps(answer).encode())
+    def handle_any(self) -> None:
+        started = time.perf_counter()
+        path = urlsplit(self.path).path
+        length = int(self.headers.get("Content-Length") or 0)
+        raw = self.rfile.read(length)
+        time.sleep(self.fake.delay)
+        answer: dict[str, Any] = {"status": "ok"}
+        status = 200
+        with self.fake.lock:
+            self.fake.requests.append((self.command, path))
+            try:
+                self.check()
+                answer["result"] = self.fake.answer(self.command, path, json.loads(raw or b"{}"))
+            except Refusal as refusal:
+                status = refusal.status
+                answer = {"status": {"error": refusal.message}, "result": None}
+        answer["time"] = time.perf_counter() - started
+        self.send(status, json.dumps(answer).encode())
 
-            def check(self) -> None:
-                if fake.down:
-                    raise Refusal(503, "Service unavailable")
-                if fake.api_key is not None and self.headers.get("api-key") != fake.api_key:
-                    raise Refusal(401, "Must provide an API key or an Authorization bearer token")
+    def check(self) -> None:
+        if self.fake.down:
+            raise Refusal(503, "Service unavailable")
+        if self.fake.api_key is not None and self.headers.get("api-key") != self.fake.api_key:
+            raise Refusal(401, "Must provide an API key or an Authorization bearer token")
 
-            def send(self, status: int, body: bytes) -> None:
-                with suppress(ConnectionError):  # who asked did not wait
-                    self.send_response(status)
-                    self.send_header("Content-Type", "application/json")
-                    self.send_header("Content-Length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body)
+    def send(self, status: int, body: bytes) -> None:
+        with suppress(ConnectionError):  # who asked did not wait
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
-            do_GET = do_PUT = do_POST = do_DELETE = handle_any
-
-        return Handler
+    do_GET = do_PUT = do_POST = do_DELETE = handle_any
 
 
 def _query(collection: Collection, body: dict[str, Any]) -> list[dict[str, Any]]:
