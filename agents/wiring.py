@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -20,12 +21,12 @@ def connect() -> None:
     signals.alerts_ended.connect(_ended, dispatch_uid="crew-ended")
     signals.incident_closed.connect(_closed, dispatch_uid="crew-closed")
     signals.episode_contested.connect(_contested, dispatch_uid="crew-contested")
-    jobs.register("health_check", health.run, every=settings.HEALTH_CHECK_SECONDS)
+    jobs.register("health_check", lambda renew: health.run(), every=settings.HEALTH_CHECK_SECONDS)
     jobs.register("rebuild_memory", _rebuild_memory)
 
 
-def _rebuild_memory() -> dict[str, Any]:
-    return {"embedded": memory.rebuild()}
+def _rebuild_memory(renew: Callable[[], None]) -> dict[str, Any]:
+    return {"embedded": memory.rebuild(progress=lambda done, total: renew())}
 
 
 def _opened(sender: Any, incident_id: int, **_: Any) -> None:

@@ -16,18 +16,22 @@ from incidents.models import Job
 from incidents.queue import State, hint, working
 
 
+# What a job does, given a function that renews its lease (for work that takes minutes); its result as JSON.
+Run = Callable[[Callable[[], None]], dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class Work:
     """What a job does, and after how many seconds it is due again (None: only on request)."""
 
-    run: Callable[[], dict[str, Any]]
+    run: Run
     every: float | None
 
 
 REGISTRY: dict[str, Work] = {}
 
 
-def register(name: str, run: Callable[[], dict[str, Any]], *, every: float | None = None) -> None:
+def register(name: str, run: Run, *, every: float | None = None) -> None:
     REGISTRY[name] = Work(run, every)
 
 
@@ -65,7 +69,7 @@ def run(pk: int) -> None:
         job.fail(f"no job is called {job.name}", permanent=True)
         return
     with working(job):
-        result = work.run()
+        result = work.run(job.renew)
     now = timezone.now()
     if work.every is None:
         job.finish(result=result, last_finished_at=now)

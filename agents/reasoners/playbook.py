@@ -2,49 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from agents import playbooks
 from agents.answers import Diagnosis, Remediation, Triage
 from agents.loop import Brief, Entry, Observation, Request, Turn
-from agents.playbooks import Found
+from agents.playbooks import Found, Playbook
+
+MAX_DROPPED = 8
 
 
 class PlaybookReasoner:
-    """First asks for everything its playbooks read, then answers from what came back."""
+    """Goes through the fitting playbooks: reads what one wants, and answers when one of its causes holds."""
 
     rung = "playbooks"
 
     def next_turn(self, brief: Brief[Any], transcript: Sequence[Entry], *, final: bool) -> Turn:
-        seen = [entry for entry in transcript if isinstance(entry, Observation)]
-        asked = {(each.request.tool, str(each.request.arguments)) for each in seen}
-        missing = [read for read in self._reads(brief, seen) if (read.tool, str(read.arguments)) not in asked]
-        if missing and not final:
-            return Turn(
-                requests=tuple(
-                    Request(f"{brief.agent}-{len(seen) + place}", read.tool, read.arguments)
-                    for place, read in enumerate(missing, start=1)
-                )
-            )
-        return Turn(answer=self._answer(brief, seen))
-
-    def _reads(self, brief: Brief[Any], seen: Sequence[Observation]) -> list[playbooks.Read]:
-        if brief.answer is not Diagnosis:
-            return []
-        offered = {tool.name for tool in brief.tools}
-        wanted = [read for book in playbooks.fitting(brief.case) for read in book.reads(brief.case)]
-        unique = {(read.tool, str(read.arguments)): read for read in wanted if read.tool in offered}
-        return list(unique.values())
-
-    def _answer(self, brief: Brief[Any], seen: Sequence[Observation]) -> Mapping[str, Any]:
         if brief.answer is Triage:
-            return triage(brief)
-        if brief.answer is Diagnosis:
-            return diagnosis(brief, seen)
+            return Turn(answer=triage(brief))
         if brief.answer is Remediation:
-            return remediation(brief)
-        raise TypeError(f"no playbook answers with {brief.answer.__name__}")
+            return Turn(answer=remediation(brief))
+        if brief.answer is not Diagnosis:
+            raise TypeError(f"no playbook answers with {brief.answer.__name__}")
+        seen = [entry for entry in transcript if isinstance(entry, Observation)]
+        return diagnose(brief, seen, final=final)
+
+
+def diagnose(brief: Brief[Any], seen: Sequence[Observation], *, final: bool) -> Turn:
+    """What the next playbook still has to read, or the first cause whose conditions are met."""
+    found = Found(brief.case, [each for each in seen if not each.error])
+    dropped: list[str] = []
+    for book in playbooks.fitting(brief.case):
+        missing = _missing(brief, book, seen)
+        if missing and not final:
+            return Turn(requests=missing)
+        diagnosed = book.diagnose(found)
+        if diagnosed is not None:
+            return Turn(answer={**diagnosed, "dropped": dropped[:MAX_DROPPED]})
+        dropped.append(f"{book.title}: its conditions are not met")
+    cause = "not found: no reading said anything about this alert"
+    return Turn(answer={"cause": cause, "certainty": "INCONCLUSIVE", "dropped": dropped[:MAX_DROPPED]})
+
+
+def _missing(brief: Brief[Any], book: Playbook, seen: Sequence[Observation]) -> tuple[Request, ...]:
+    """The reads of a playbook that nobody made yet, of tools that are there."""
+    asked = [(each.request.tool, each.request.arguments) for each in seen]
+    offered = {tool.name for tool in brief.tools}
+    reads = [
+        read
+        for read in book.reads(brief.case)
+        if read.tool in offered and (read.tool, read.arguments) not in asked
+    ]
+    return tuple(
+        Request(f"{brief.agent}-{len(seen) + place}", read.tool, read.arguments)
+        for place, read in enumerate(reads, start=1)
+    )
 
 
 def triage(brief: Brief[Any]) -> dict[str, Any]:
@@ -62,22 +75,6 @@ def triage(brief: Brief[Any]) -> dict[str, Any]:
     }[state]
     reason = reading.get("reason")
     return {"state": state, "affected": affected, "summary": f"{words}: {reason}" if reason else words}
-
-
-def diagnosis(brief: Brief[Any], seen: Sequence[Observation]) -> dict[str, Any]:
-    """The first cause, in the order of the playbooks, whose conditions the observations meet."""
-    found = Found(brief.case, [each for each in seen if not each.error])
-    dropped: list[str] = []
-    for book in playbooks.fitting(brief.case):
-        diagnosed = book.diagnose(found)
-        if diagnosed is not None:
-            return {**diagnosed, "dropped": dropped[:8]}
-        dropped.append(f"{book.title}: its conditions are not met")
-    return {
-        "cause": "not found: no reading said anything about this alert",
-        "certainty": "INCONCLUSIVE",
-        "dropped": dropped[:8],
-    }
 
 
 def remediation(brief: Brief[Any]) -> dict[str, Any]:

@@ -16,7 +16,10 @@ TOKENS = "HOMELAB_TOKEN_INGEST and HOMELAB_TOKEN_OPERATOR, or HOMELAB_TOKEN_ADMI
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m homelab.demo", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m homelab.demo",
+        description="Beside a running homelab: breaks something of its own and tells what the crew does.",
+    )
     parser.add_argument("--url", help="where homelab runs; default: the address in var/first-run.json")
     parser.add_argument("--token", help=f"a token of role admin; or the environment: {TOKENS}")
     parser.add_argument("--yes", action="store_true", help="approve what the crew proposes without asking")

@@ -97,19 +97,19 @@ class Alertmanager:
     def fire(self, alert: Alert) -> int:
         self._post(alert, alert.starts_at + LASTS)
         began = time.monotonic()
+        waits = "Alertmanager lets the group fill (group_wait)"
         polled = False
         while (found := self._incident_of(alert)) is None:
             waited = time.monotonic() - began
             if waited > GIVE_UP_SECONDS:
-                self.terminal.tell("demo", "neither brought it: posts the webhook itself (see the receiver)")
+                self.terminal.tell("demo", "neither brought it: posts the webhook itself")
                 return Webhook(self.server).fire(alert)
             if waited > POLL_AFTER_SECONDS and not polled:
-                self.terminal.tell(
-                    "demo", "no webhook yet (is homelab's receiver pasted?): has homelab poll Alertmanager"
-                )
+                text = "no webhook yet (is homelab's receiver pasted?): has homelab poll Alertmanager"
+                self.terminal.tell("demo", text)
                 self.server.check_health()
-                polled = True
-            self.terminal.waiting("Alertmanager waits for the group to be complete (group_wait)")
+                polled, waits = True, "homelab polls Alertmanager"
+            self.terminal.waiting(waits)
             time.sleep(LOOK_SECONDS)
         return found
 

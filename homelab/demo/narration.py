@@ -14,7 +14,7 @@ TOLD_ALREADY = {("healer", "awaiting_approval"), ("executor", "proving")}
 VERBS = {
     "proposed": "proposes: ",
     "asked": "asks a person: ",
-    "allowed": "allows: ",
+    "allowed": "allows ",
     "refused": "refuses: ",
     "resolved_by_sender": "the sender resolves it: ",
 }
@@ -63,8 +63,10 @@ class Narration:
         elif kind == "proposed":
             # "restart container docker:h/x: the reason", and the reason was just told.
             self.proposal = text = text.removesuffix(f": {self.reason}")
-        elif kind in ("asked", "allowed", "refused", "executed") and self.proposal:
-            text = "it" if text == self.proposal else text.removeprefix(f"{self.proposal}: ")
+        elif kind == "allowed":
+            text = "it" if text == self.proposal else text
+        elif self.proposal:
+            text = text.removeprefix(f"{self.proposal}: ")
         return VERBS.get(kind, "") + text
 
 

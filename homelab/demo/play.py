@@ -44,13 +44,11 @@ def play(*, url: str | None, token: str | None, yes: bool) -> int:
 
 def _real(server: Server, terminal: Terminal, host: str, yes: bool, stack: ExitStack) -> bool:
     road = _road(server, terminal)
-    by = (
-        f"Alertmanager at {banner.shown(road.url)}" if isinstance(road, Alertmanager) else "the webhook alone"
-    )
-    _headline(server, terminal, f"A container on Docker host {host} is killed, and {by} tells homelab.")
+    by = f"Alertmanager at {banner.shown(road.url)}" if isinstance(road, Alertmanager) else "the webhook"
+    _headline(server, terminal, f"A container on Docker host {host} is killed; its alert comes by {by}.")
     before = server.metrics()
     container = Container(host)
-    terminal.waiting("starts a container")
+    terminal.waiting("starts a container (pulls busybox where there is none)")
     stack.callback(_tidy, terminal, f"the container {container.name}", container.remove)
     image = container.run()
     terminal.start()

@@ -24,7 +24,10 @@ ACTOR_COLOURS = {
     "executor": YELLOW,
     "proof": GREEN,
 }
+STAMP_WIDTH = 9  # "+  12.3 s"
 ACTOR_WIDTH = 12  # "communicator"
+TEXT_COLUMN = STAMP_WIDTH + ACTOR_WIDTH + 4
+FACT_WIDTH = 9
 NARROW, WIDE = 72, 110
 CLEAR = "\r\x1b[K"
 
@@ -48,8 +51,9 @@ class Terminal:
         """As this output wants it: a terminal has a width, and colours unless NO_COLOR says no."""
         tty = out.isatty()
         columns = shutil.get_terminal_size((WIDE, 24)).columns if tty else WIDE
-        colour = tty and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        return cls(out, colour=colour, live=tty, width=max(NARROW, min(WIDE, columns)))
+        clever = tty and os.environ.get("TERM") != "dumb"
+        colour = clever and not os.environ.get("NO_COLOR")
+        return cls(out, colour=colour, live=clever, width=max(NARROW, min(WIDE, columns)))
 
     def start(self) -> None:
         """The moment from which times are counted."""
@@ -61,15 +65,14 @@ class Terminal:
         # The server's clock may differ from ours; what we saw in between is certain.
         seconds = now if at is None else min(max(at - self.began, self.last), now)
         self.last = seconds
-        stamp = f"+{seconds:6.1f} s"
-        first = self._wrapped(text, len(stamp) + ACTOR_WIDTH + 4)
-        indent = " " * (len(stamp) + ACTOR_WIDTH + 4)
+        first = self._wrapped(text, TEXT_COLUMN)
+        indent = " " * TEXT_COLUMN
         who = self._paint(f"{one_line(actor):<{ACTOR_WIDTH}}", ACTOR_COLOURS.get(actor, 0))
-        self.line(f"{self._paint(stamp, DIM)}  {who}  {first[0]}")
+        self.line(f"{self._paint(_stamp(seconds), DIM)}  {who}  {first[0]}")
         for each in first[1:]:
             self.line(indent + each)
         for detail in details:
-            for each in self._wrapped(detail, len(indent)):
+            for each in self._wrapped(detail, TEXT_COLUMN):
                 self.line(indent + self._paint(each, DIM))
 
     def heading(self, text: str) -> None:
@@ -77,10 +80,9 @@ class Terminal:
 
     def fact(self, name: str, text: str, colour: int = 0) -> None:
         """A line of the summary: a name and what it is, long texts indented below themselves."""
-        first, *rest = self._wrapped(text, 9)
-        self.line(f"{self._paint(f'{name:<9}', DIM)}{self._paint(first, colour)}")
-        for each in rest:
-            self.line(" " * 9 + each)
+        for number, each in enumerate(self._wrapped(text, FACT_WIDTH)):
+            label = f"{name if number == 0 else '':<{FACT_WIDTH}}"
+            self.line(self._paint(label, DIM) + self._paint(each, colour))
 
     def blank(self) -> None:
         self._print("")
@@ -93,19 +95,18 @@ class Terminal:
         """A line that the next one replaces; on a terminal only."""
         if not self.live:
             return
-        seconds = time.time() - self.began
-        shown = f"{self.mark}  " if self.mark else ""
-        shown = f"{shown}+{seconds:6.1f} s  {'…':<{ACTOR_WIDTH}}  {one_line(text)}"
+        mark = f"{self.mark}  " if self.mark else ""
+        stamp = _stamp(time.time() - self.began)
+        shown = f"{mark}{stamp}  {'…':<{ACTOR_WIDTH}}  {one_line(text)}"
         self.out.write(CLEAR + self._paint(shown[: self.width - 1], DIM))
         self.out.flush()
         self._temporary = True
 
     def ask(self, question: str) -> bool:
         """A person's yes; everything else is a no."""
-        indent = " " * (9 + ACTOR_WIDTH + 4)
         self.clear()
         try:
-            return input(f"{indent}{question} [y/N] ").strip().lower() in ("y", "yes")
+            return input(f"{' ' * TEXT_COLUMN}{question} [y/N] ").strip().lower() in ("y", "yes")
         except EOFError:
             self._print("")
             return False
@@ -129,3 +130,7 @@ class Terminal:
 
     def _paint(self, text: str, colour: int) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self.colour and colour else text
+
+
+def _stamp(seconds: float) -> str:
+    return f"+{f'{seconds:.1f}':>{STAMP_WIDTH - 3}} s"
