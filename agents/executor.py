@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -26,6 +27,9 @@ from incidents.redaction import clean
 logger = logging.getLogger(__name__)
 Status = Action.Status
 HOST_BUSY_SECONDS = 5.0
+LOOK_AGAIN_SECONDS = 5.0
+# An engine gives a container 10 s to stop, and we wait 15 s for its answer.
+STILL_UNDER_WAY = timedelta(seconds=45)
 BEGUN: dict[Action.Status, proof.Begun] = {
     Status.DONE: "done",
     Status.FAILED: "failed",
@@ -118,7 +122,10 @@ def _mark_executing(step: Step, action: Action, state: TargetState) -> None:
 def _reconcile(step: Step, action: Action) -> None:
     """Cut off between the commit and its result: ask the world what happened, never do it again."""
     happened = spec_of(action).happened(action.target, action.target_state.get("started_at"))
-    if happened:
+    began = action.executing_at or timezone.now()
+    if not happened and timezone.now() - began < STILL_UNDER_WAY:
+        step.put_back(seconds=LOOK_AGAIN_SECONDS)  # the engine may be at it, though nobody listens any more
+    elif happened:
         _conclude(step, action, Status.DONE, "done; the worker was cut off before it could say so", ())
     else:
         text = "the worker was cut off, and the target does not show that it was done; not repeated"

@@ -20,7 +20,6 @@ from .servers import Alertmanager, Docker
 pytestmark = pytest.mark.e2e
 COMMAND = (sys.executable, "-m", "homelab.demo")
 FAST = {"PROOF_HOLD_SECONDS": "2"}
-LABEL = {"label": "homelab.demo=true"}
 
 
 def demo(program: Program, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -43,6 +42,11 @@ def newest(program: Program) -> dict[str, Any]:
         "GET", f"/api/v1/incidents/{listed[0]['id']}", role="viewer"
     ).json()
     return found
+
+
+def containers(engine: Docker) -> list[str]:
+    found = engine.client.containers.list(all=True, filters={"label": "homelab.demo=true"})
+    return [str(each.name) for each in found]
 
 
 def has_ended(program: Program) -> bool:
@@ -126,7 +130,7 @@ def test_with_docker_and_alertmanager_everything_is_real(
     incident = newest(program)
     assert incident["verdict"] == "verified"
     assert incident["episodes"][0]["labels"]["demo"] == "true"
-    assert engine.client.containers.list(all=True, filters=LABEL) == []
+    assert containers(engine) == []
     assert sender.request("GET", "/api/v2/alerts").json() == []
     wait_until(lambda: has_ended(program), 10, "Alertmanager's resolve did not arrive")
 
@@ -140,13 +144,13 @@ def test_stopped_half_way_it_leaves_nothing_behind(tmp_path: Path, engine: Docke
         for line in running.stdout:
             if "REMEDIATION_MODE is observe" in line:
                 break
-        assert len(engine.client.containers.list(all=True, filters=LABEL)) == 1
+        assert len(containers(engine)) == 1
         running.send_signal(signal.SIGTERM)
         rest, _ = running.communicate(timeout=60)
         assert running.returncode == 128 + signal.SIGTERM
         assert "Stopped; clears up." in rest
         assert "Left behind" not in rest
-        assert engine.client.containers.list(all=True, filters=LABEL) == []
+        assert containers(engine) == []
         assert newest(program)["verdict"] == "resolved_by_human"
         assert has_ended(program)
 
