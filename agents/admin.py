@@ -16,7 +16,7 @@ from agents.models import Action, CrewRun, ModelCall, Pause, Step, ToolCall
 from agents.pauses import UnknownScope, check_scope
 from incidents.access import caller_of
 from incidents.admin import IncidentAdmin
-from incidents.adminbase import ModelForm, RecordAdmin, RecordInline, pretty, tell_changed
+from incidents.adminbase import ModelForm, QueueAdmin, RecordAdmin, RecordInline, pretty, tell_changed
 from incidents.models import Incident, Role
 
 
@@ -180,7 +180,7 @@ class ModelCallInline(RecordInline):
 
 
 @admin.register(Step)
-class StepAdmin(RecordAdmin):
+class StepAdmin(QueueAdmin):
     """Agents' turns."""
 
     list_display = ("id", "agent", "number", "run", "state", "rung", "attempts", "error")

@@ -82,15 +82,6 @@ def _abandon(step: Step) -> None:
     services.add_step(step.run, Step.Agent.COMMUNICATOR)
 
 
-def retry(step: Step) -> bool:
-    """A person takes a dead step up again; False when it is not dead."""
-    return bool(
-        Step.objects.filter(pk=step.pk, state=State.DEAD).update(
-            state=State.WAITING, due_at=timezone.now(), attempts=0, hinted_at=None, error=""
-        )
-    )
-
-
 def start_waiting_runs() -> int:
     """Begin what a lost signal left: new incidents without an open run."""
     waiting = Incident.objects.filter(status=Incident.Status.NEW).values_list("pk", flat=True)[:100]

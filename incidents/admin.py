@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.safestring import SafeString
 
 from incidents import access, services
-from incidents.adminbase import ModelForm, RecordAdmin, RecordInline, pretty, tell_changed
+from incidents.adminbase import ModelForm, QueueAdmin, RecordAdmin, RecordInline, pretty, tell_changed
 from incidents.models import (
     Delivery,
     Episode,
@@ -248,7 +248,7 @@ class EventAdmin(RecordAdmin):
 
 
 @admin.register(Notification)
-class NotificationAdmin(RecordAdmin):
+class NotificationAdmin(QueueAdmin):
     """Messages to people; `dead` ones were given up."""
 
     list_display = ("id", "kind", "channel", "title", "state", "attempts", "sent_at", "error")
@@ -257,7 +257,7 @@ class NotificationAdmin(RecordAdmin):
 
 
 @admin.register(MemoryEntry)
-class MemoryEntryAdmin(RecordAdmin):
+class MemoryEntryAdmin(QueueAdmin):
     """Incidents as they are remembered."""
 
     list_display = ("id", "incident", "model", "state", "attempts", "synced_at", "updated_at", "error")
@@ -268,7 +268,7 @@ class MemoryEntryAdmin(RecordAdmin):
 
 
 @admin.register(Job)
-class JobAdmin(RecordAdmin):
+class JobAdmin(QueueAdmin):
     """The server's own work."""
 
     list_display = ("name", "state", "due_at", "last_finished_at", "requested_by", "attempts", "error")

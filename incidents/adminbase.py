@@ -12,6 +12,10 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from incidents.access import caller_of
+from incidents.models import Role
+from incidents.queue import retry
+
 if TYPE_CHECKING:  # Django's classes are generic for the type checker only
     _ModelAdmin = admin.ModelAdmin[Any]
     _TabularInline = admin.TabularInline[Any, Any]
@@ -67,6 +71,22 @@ class RecordAdmin(_NeverWritten, _ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [str(name) for name in self.get_fields(request, obj)]
+
+
+class QueueAdmin(RecordAdmin):
+    """Rows that workers take; what died may be taken up again by a person."""
+
+    actions = ("retry",)
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        found = caller_of(request.user)
+        return found is not None and found.may(Role.OPERATOR)
+
+    @admin.action(description="Try dead ones again", permissions=["retry"])
+    def retry(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        rows = list(queryset)
+        alive = [f"{row} is not dead, but {row.state}" for row in rows if not retry(row)]
+        tell_changed(self, request, done=len(rows) - len(alive), what="tried again", not_done=alive)
 
 
 class RecordInline(_NeverWritten, _TabularInline):

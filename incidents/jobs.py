@@ -15,7 +15,6 @@ from django.utils import timezone
 from incidents.models import Job
 from incidents.queue import State, hint, working
 
-
 # What a job does, given a function that renews its lease (for work that takes minutes); its result as JSON.
 Run = Callable[[Callable[[], None]], dict[str, Any]]
 

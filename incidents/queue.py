@@ -140,6 +140,18 @@ class QueueRow(models.Model):
         )
 
 
+def retry(row: QueueRow) -> bool:
+    """A person lets a dead row live again; False when it is not dead."""
+    won = (
+        type(row)
+        .queue.filter(pk=row.pk, state=State.DEAD)
+        .update(state=State.WAITING, due_at=timezone.now(), attempts=0, hinted_at=None, error="")
+    )
+    if won:
+        hint(type(row), row.pk)
+    return bool(won)
+
+
 @contextmanager
 def working(row: QueueRow) -> Iterator[None]:
     """Record a crash on the row, and raise it again for the log."""

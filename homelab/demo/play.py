@@ -24,7 +24,6 @@ from homelab.demo.terminal import GREEN, RED, Terminal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SYNC_SECONDS = 5.0
-GOOD = ("verified", "cleared_before_action", "resolved_by_human")
 
 
 def play(*, url: str | None, token: str | None, yes: bool) -> int:
@@ -58,7 +57,7 @@ def _real(server: Server, terminal: Terminal, host: str, yes: bool, stack: ExitS
     alert = real.alert_about(container)
     follower = _send(alert, road, server, terminal, stack)
     good = real.follow(follower, real.Owner(server, terminal, container, road, alert, yes))
-    _summary(follower, before)
+    _summary(follower, before, GREEN if good else RED)
     return good
 
 
@@ -76,7 +75,7 @@ def _simulated(server: Server, terminal: Terminal, why: str, stack: ExitStack) -
     alert = simulated.alert_about(service)
     follower = _send(alert, road, server, terminal, stack)
     good = simulated.follow(follower, simulated.Person(server, terminal, service, road, alert))
-    _summary(follower, before)
+    _summary(follower, before, GREEN if good else RED)
     return good
 
 
@@ -95,7 +94,7 @@ def _road(server: Server, terminal: Terminal) -> Road:
         health = alertmanager.INTEGRATION.check()
         if health.ok:
             return Alertmanager(settings.ALERTMANAGER_URL, server, terminal)
-        terminal.heading(f"Alertmanager: {health.detail}")
+        terminal.line(f"Alertmanager is passed by: {health.detail}")
     return Webhook(server)
 
 
@@ -105,14 +104,14 @@ def _headline(server: Server, terminal: Terminal, plan: str) -> None:
     terminal.blank()
 
 
-def _summary(follower: Follower, before: str) -> None:
+def _summary(follower: Follower, before: str, colour: int) -> None:
     """The verdict, where to read on, and what `/metrics` says of it."""
     terminal, server = follower.terminal, follower.server
     incident: Json = server.incident(follower.incident)
     verdict, note = incident["verdict"], incident["proof_note"]
     after = _settled_metrics(server, before)
     terminal.blank()
-    terminal.fact("verdict", f"{verdict}: {note}" if note else verdict, GREEN if verdict in GOOD else RED)
+    terminal.fact("verdict", f"{verdict}: {note}" if note else verdict, colour)
     if incident["resolution_time"] is not None:
         terminal.fact("time", f"{incident['resolution_time']:.1f} s from the alert's start to the proof")
     terminal.fact("page", server.page(follower.incident))

@@ -60,7 +60,7 @@ def main() -> int:
         print("The benchmark of the diagnosis cannot run here:\n" + "\n".join(lacking), file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="homelab-bench-") as directory:
-        results = {"diagnosis": diagnosis(Path(directory))}
+        results: dict[str, Any] = {"diagnosis": diagnosis(Path(directory))}
     results["machine"] = {"processors": os.cpu_count()}
     results["at"] = datetime.now(UTC).isoformat()
     target = ROOT / "var" / "bench.json"

@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from incidents.access import create_token
-from incidents.models import Delivery, Event, Incident, Token, Verdict
+from incidents.models import Delivery, Event, Incident, Notification, Token, Verdict
 from tests.agents.rows import an_action
 from tests.conftest import Api
 from tests.incidents.rows import a_target, an_episode, an_incident
@@ -215,3 +215,27 @@ def test_what_strangers_wrote_is_escaped(root: Client) -> None:
         "/admin/incidents/episode/",
     ):
         assert attack not in root.get(page).content.decode()
+
+
+def test_what_died_is_tried_again_by_a_person(person: Callable[..., Client]) -> None:
+    rows = [
+        Notification.objects.create(
+            incident=an_incident(),
+            kind="update",
+            dedup_key=state,
+            channel="x",
+            title="t",
+            body="b",
+            state=state,
+        )
+        for state in ("dead", "done")
+    ]
+    browser = person(superuser=True)
+    said = browser.post(
+        "/admin/incidents/notification/",
+        {"action": "retry", "_selected_action": [row.pk for row in rows]},
+        follow=True,
+    )
+    assert b"1 tried again" in said.content
+    assert b"is not dead, but done" in said.content
+    assert list(Notification.objects.order_by("pk").values_list("state", flat=True)) == ["waiting", "done"]
