@@ -26,16 +26,18 @@ def prometheus_of(episode: Episode) -> str | None:
     return f"{parts.scheme}://{parts.netloc.rsplit('@', 1)[-1]}" if parts.netloc else None
 
 
-def first_episode(incident: Incident) -> Episode | None:
-    """The alert that an investigation starts from: one that fires and has a target, the oldest."""
+def first_episode(incident: Incident, target: Target | None) -> Episode | None:
+    """The alert that an investigation of a target starts from: one that fires, the oldest."""
     rows = list(incident.episodes.order_by("id")[:50])
-    rows.sort(key=lambda row: (row.ends_at is not None, row.target_id is None, row.pk))
+    about = target.pk if target else None
+    rows.sort(key=lambda row: (row.ends_at is not None, row.target_id != about, row.pk))
     return rows[0] if rows else None
 
 
-def build(incident: Incident) -> Case:
-    episode = first_episode(incident)
-    target = incident.target
+def build(incident: Incident, focus: Target | None = None) -> Case:
+    """The case of an incident, or of one of its targets."""
+    target = focus or incident.target
+    episode = first_episode(incident, target)
     labels = episode.labels if episode else {}
     expression = expression_of(episode) if episode else None
     return Case(
@@ -44,7 +46,7 @@ def build(incident: Incident) -> Case:
         severity=incident.severity,
         labels=labels,
         annotations=episode.annotations if episode else {},
-        starts_at=incident.started_at,
+        starts_at=episode.starts_at if episode else incident.started_at,
         source=incident.source,
         expression=expression,
         measure=promql.measured(expression) if expression else None,
@@ -55,23 +57,22 @@ def build(incident: Incident) -> Case:
     )
 
 
-def bind_target(incident: Incident) -> Target | None:
-    """Bind an incident that has no target yet, after a fresh look at the inventory.
+def bind_targets(incident: Incident) -> None:
+    """Bind the alerts that have no target yet, after a fresh look at the inventory.
 
     A container may be younger than the last look, so the engines are asked again.
     """
-    if incident.target is not None:
-        return incident.target
+    unbound = list(incident.episodes.filter(target=None).order_by("id")[:50])
+    if not unbound:
+        return
     if settings.DOCKER_HOSTS:
         refresh_inventory()
-    for episode in incident.episodes.order_by("id")[:50]:
+    for episode in unbound:
         target = inventory.bind(episode.labels).target
         if target is not None:
             Episode.objects.filter(pk=episode.pk).update(target=target)
             Incident.objects.filter(pk=incident.pk, target=None).update(target=target)
-            incident.target = target
-            return target
-    return None
+            incident.target = incident.target or target
 
 
 def refresh_inventory() -> docker.Listing:

@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from agents import answers, cases, communicator, evidence, proof, reasoners, services, transcript
 from agents.actions import SPECS
-from agents.loop import A, Brief, Limits, Observation, Request, Toolbox
+from agents.loop import A, Brief, Limits, Request, Toolbox
 from agents.models import Action, ActionKind, Step
 from agents.policy import Decision, authorize
+from agents.reading import ExpressionState
 from agents.tools import available
 from agents.tools.base import ToolError
 from incidents import services as incident_services
@@ -25,33 +26,35 @@ LIMITS = Limits(steps=8, seconds=80.0)
 
 
 def monitor(step: Step) -> None:
-    """Is the alert real, and what is affected? The expression is read by code, whoever reasons."""
+    """Is the alert real, and what is affected? It is read by code, whoever reasons."""
     incident = step.run.incident
-    cases.bind_target(incident)
+    cases.bind_targets(incident)
     proof.adopt_state_checks(incident)
-    brief = _brief(step, answers.Triage)
-    reading = _read_expression(step, brief)
-    brief = _brief(step, answers.Triage, reading=dict(reading.data) if reading else None)
-    triage = reasoners.think(step, brief, LIMITS)
+    look = proof.observe(incident)
+    reading = _read_expression(step)
+    if reading.get("state") in (None, "unknown"):
+        reading = {"state": look.state.value, "reason": look.reason}  # a container's state, say
+    triage = reasoners.think(step, _brief(step, answers.Triage, reading=reading), LIMITS)
     with transaction.atomic():
-        output = {**triage.model_dump(), "reading": dict(reading.data) if reading else None}
-        if not _finish(step, output, triage.summary):
+        if not _finish(step, {**triage.model_dump(), "reading": reading}, triage.summary):
             return
-        if reading is not None and _never_fired(reading.data):
+        if _never_fired(reading) and look.state is ExpressionState.CLEARED:
             note = "the expression has fresh samples and was not true since before the alert's start"
             incident_services.close(incident, Verdict.FALSE_ALARM, actor="monitor", note=note)
             return
-        services.add_step(step.run, Step.Agent.ANALYST)
+        services.add_step(step.run, Step.Agent.ANALYST, focus=incident.target)
 
 
-def _read_expression(step: Step, brief: Brief[Any]) -> Observation | None:
+def _read_expression(step: Step) -> dict[str, Any]:
+    """The data of `alert_expression`, kept as a tool call of the step; empty without a Prometheus."""
+    brief = _brief(step, answers.Triage)
     if not any(tool.name == "alert_expression" for tool in brief.tools):
-        return None
-    toolbox = Toolbox(brief, transcript.recorder(step))
-    return toolbox.call(Request(id="monitor-expression", tool="alert_expression", arguments={}))
+        return {}
+    request = Request(id="monitor-expression", tool="alert_expression", arguments={})
+    return dict(Toolbox(brief, transcript.recorder(step)).call(request).data)
 
 
-def _never_fired(reading: Any) -> bool:
+def _never_fired(reading: dict[str, Any]) -> bool:
     return reading.get("state") == "cleared" and reading.get("was_firing") is False
 
 
@@ -71,9 +74,12 @@ def analyst(step: Step) -> None:
         }
         if not _finish(step, output, f"{checked.certainty}: {checked.cause}"):
             return
-        fields = {"root_cause": checked.cause, "certainty": checked.certainty, "rung": step.rung}
+        incident.refresh_from_db()
+        earlier = incident.root_cause if step.number > 1 else None
+        cause = f"{earlier}\n{checked.cause}" if earlier else checked.cause
+        fields = {"root_cause": cause, "certainty": checked.certainty, "rung": step.rung}
         Incident.objects.filter(pk=incident.pk).update(**fields)
-        services.add_step(step.run, Step.Agent.HEALER)
+        services.add_step(step.run, Step.Agent.HEALER, focus=step.focus)
 
 
 def healer(step: Step) -> None:
@@ -81,7 +87,7 @@ def healer(step: Step) -> None:
     incident = step.run.incident
     context = {
         "triage": transcript.answer_of(step.run, Step.Agent.MONITOR),
-        "diagnosis": transcript.answer_of(step.run, Step.Agent.ANALYST),
+        "diagnosis": transcript.answer_of(step.run, Step.Agent.ANALYST, step.focus),
     }
     remediation = reasoners.think(step, _brief(step, answers.Remediation, **context), LIMITS)
     proposal = _weigh(step, remediation) if remediation.action != "none" else None
@@ -122,8 +128,8 @@ def _weigh(step: Step, remediation: answers.Remediation) -> tuple[Action, Decisi
 
 
 def begin_watch(step: Step, incident: Incident) -> None:
-    """Look at the expression from now on, though nothing was done: it may clear by itself or by hand."""
-    progress = proof.begin(incident)
+    """Look at the expression from now on, though nothing is done now: it may clear by itself or by hand."""
+    progress = proof.begin(incident, action=proof.begun(step.run))
     services.add_step(step.run, Step.Agent.PROOF, after=1.0, output=progress.as_json())
 
 
@@ -140,10 +146,11 @@ def communicate(step: Step) -> None:
 def _brief(step: Step, answer: type[A], **context: Any) -> Brief[A]:
     return Brief(
         agent=step.agent,
-        case=cases.build(step.run.incident),
+        case=cases.build(step.run.incident, step.focus),
         answer=answer,
         tools=tuple(available()),
         context=context,
+        number=step.number,
     )
 
 

@@ -30,11 +30,6 @@ HOST_BUSY_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 5.0
 # An engine gives a container 10 s to stop, and we wait 15 s for its answer.
 STILL_UNDER_WAY = timedelta(seconds=45)
-BEGUN: dict[Action.Status, proof.Begun] = {
-    Status.DONE: "done",
-    Status.FAILED: "failed",
-    Status.UNKNOWN: "unknown",
-}
 
 
 def execute(step: Step) -> None:
@@ -143,15 +138,16 @@ def _conclude(step: Step, action: Action, status: Action.Status, text: str, seri
         said = f"{action}: {status.label}" + ("" if status == Status.DONE else f" ({action.result})")
         data = {"action": action.pk, "status": status}
         incident_services.record(incident, Event.Kind.EXECUTED, "executor", said, data)
-        if status == Status.DONE:
-            Incident.objects.filter(pk=incident.pk).update(remediation_taken=str(action))
         incident.refresh_from_db()
+        if status == Status.DONE:
+            done = "; ".join(filter(None, (incident.remediation_taken, str(action))))
+            Incident.objects.filter(pk=incident.pk).update(remediation_taken=done)
         if incident.status != Incident.Status.ACTING:
             return  # a person closed it meanwhile
         incident_services.transition(
-            incident, Incident.Status.PROVING, actor="executor", text="watching the expression"
+            incident, Incident.Status.PROVING, actor="executor", text="watching whether it helped"
         )
-        progress = proof.begin(incident, action=BEGUN[status], newer_than=newer_than, series=series)
+        progress = proof.begin(incident, action=proof.begun(step.run), newer_than=newer_than, series=series)
         services.add_step(step.run, Step.Agent.PROOF, after=1.0, output=progress.as_json())
         if status != Status.DONE:
             services.add_step(step.run, Step.Agent.COMMUNICATOR)

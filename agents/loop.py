@@ -79,6 +79,11 @@ class Brief(Generic[A]):
     answer: type[A]
     tools: tuple[Tool, ...] = ()
     context: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 1  # of this agent's turns in the run
+
+    def call_id(self, place: int) -> str:
+        """The id of a tool call, unique in its run: `analyst-3`, in a second turn `analyst2-3`."""
+        return f"{self.agent}{self.number if self.number > 1 else ''}-{place}"
 
 
 @dataclass(frozen=True)

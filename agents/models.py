@@ -49,6 +49,9 @@ class Step(QueueRow):
     run = models.ForeignKey(CrewRun, models.CASCADE, related_name="steps")
     agent = models.CharField(max_length=12, choices=Agent.choices)
     number = models.PositiveIntegerField(default=1, help_text="Counts an agent's steps in its run")
+    focus = models.ForeignKey(
+        Target, models.SET_NULL, null=True, help_text="Which of the incident's targets it is about"
+    )
     rung = models.CharField(
         max_length=12, blank=True, default="", help_text="Who reasoned: model or playbooks"
     )

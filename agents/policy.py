@@ -222,7 +222,7 @@ def gather(action: Action, *, state: TargetState, fault: ExpressionState, fault_
     return Facts(
         target=target.key,
         target_kind_fits=SPECS[action.kind].target_kind == target.kind and target.gone_at is None,
-        bound=incident.target_id == target.pk,
+        bound=incident.episodes.filter(target=target).exists(),
         adopted=incident.adopted,
         mode=settings.REMEDIATION_MODE,
         label=_label(state),

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from agents import cases, promql
+from agents.models import Action, CrewRun
 from agents.reading import ExpressionState, read_expression
 from agents.tools import docker
 from agents.tools.base import ToolError
@@ -30,6 +31,11 @@ CLEARED_AFTER: dict[Begun, Verdict] = {
     "done": Verdict.VERIFIED,
     "failed": Verdict.CLEARED_BEFORE_ACTION,
     "unknown": Verdict.UNKNOWN,
+}
+BEGUN: dict[str, Begun] = {
+    Action.Status.UNKNOWN: "unknown",
+    Action.Status.DONE: "done",
+    Action.Status.FAILED: "failed",
 }
 MAX_EPISODES = 20
 HEALTHY = (None, "healthy")  # None: the container has no health check
@@ -98,8 +104,19 @@ def begin(
     )
 
 
-def judge(progress: Progress, look: Look, *, now: float, ended: bool) -> Judgement:
-    """What a look adds to a series. `ended`: the sender has resolved every alert."""
+def begun(run: CrewRun) -> Begun:
+    """What became of the actions of a run so far; of several, what says least about whose merit it is."""
+    found = set(Action.objects.filter(step__run=run).values_list("status", flat=True))
+    for status, name in BEGUN.items():
+        if status in found:
+            return name
+    return "none"
+
+
+def judge(progress: Progress, look: Look, *, now: float, ended: bool, waiting: bool = False) -> Judgement:
+    """What a look adds to a series. `ended`: the sender has resolved every alert. `waiting`: for a person."""
+    if waiting:
+        progress = replace(progress, began_at=now)
     seen = replace(progress, looks=progress.looks + 1, last=f"{look.state.value}: {look.reason}")
     seen = replace(seen, ended_since=(progress.ended_since or now) if ended else None)
     if look.state is CLEARED:

@@ -47,11 +47,18 @@ def start_run(incident_id: int) -> CrewRun | None:
     return run
 
 
-def add_step(run: CrewRun, agent: Step.Agent, *, after: float = 0.0, output: Any = None) -> Step:
+def add_step(
+    run: CrewRun,
+    agent: Step.Agent,
+    *,
+    after: float = 0.0,
+    output: Any = None,
+    focus: Target | None = None,
+) -> Step:
     """Append an agent's next step to a run, due after some seconds."""
     last = run.steps.filter(agent=agent).aggregate(last=Max("number"))["last"] or 0
     due = timezone.now() + timedelta(seconds=after)
-    step = Step.objects.create(run=run, agent=agent, number=last + 1, due_at=due, output=output)
+    step = Step.objects.create(run=run, agent=agent, number=last + 1, due_at=due, output=output, focus=focus)
     if not after:
         hint(Step, step.pk)
     return step
@@ -63,6 +70,13 @@ def wake_proof(incident_id: int) -> None:
     for pk in looks.values_list("pk", flat=True):
         Step.objects.filter(pk=pk, state=State.WAITING).update(due_at=timezone.now(), hinted_at=None)
         hint(Step, pk)
+
+
+def work_on(run: CrewRun, target: Target) -> None:
+    """Let the crew look at another target of the incident, unless it is at one now."""
+    at_work = run.steps.filter(agent__in=(Step.Agent.ANALYST, Step.Agent.HEALER))
+    if not at_work.filter(state__in=(State.WAITING, State.RUNNING)).exists():
+        add_step(run, Step.Agent.ANALYST, focus=target)
 
 
 @transaction.atomic
@@ -187,7 +201,7 @@ def ask_again(action: Action, *, by: str) -> Step:
         raise CannotAsk("the Healer is asked already")
     text = f"asks again: {found}"
     incident_services.record(found.incident, Event.Kind.ASKED, by, text, {"action": found.pk})
-    return add_step(found.step.run, Step.Agent.HEALER)
+    return add_step(found.step.run, Step.Agent.HEALER, focus=found.target)
 
 
 def _is_late(action: Action) -> bool:

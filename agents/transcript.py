@@ -7,6 +7,7 @@ from typing import Any
 
 from agents.loop import Observation
 from agents.models import CrewRun, Step, ToolCall
+from incidents.models import Target
 
 
 def recorder(step: Step) -> Callable[[Observation], None]:
@@ -34,7 +35,8 @@ def outputs(run: CrewRun) -> dict[str, str]:
     return dict(ToolCall.objects.filter(step__run=run).values_list("call_id", "output"))
 
 
-def answer_of(run: CrewRun, agent: Step.Agent) -> dict[str, Any] | None:
-    """An agent's last typed answer in a run."""
-    step = run.steps.filter(agent=agent, state="done").order_by("-number").first()
+def answer_of(run: CrewRun, agent: Step.Agent, focus: Target | None = None) -> dict[str, Any] | None:
+    """An agent's last typed answer in a run, about one target when that is given."""
+    steps = run.steps.filter(agent=agent, state="done")
+    step = (steps.filter(focus=focus) if focus else steps).order_by("-number").first()
     return step.output if step else None

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from django.db import transaction
 from django.utils import timezone
 
-from agents import proof, services
+from agents import cases, proof, services
 from agents.models import Action, Step
 from incidents import services as incident_services
-from incidents.models import Event, Incident, Verdict
+from incidents.models import Event, Incident, Target, Verdict
 
 Status = Incident.Status
 HELPED = {Verdict.VERIFIED: True, Verdict.NOT_FIXED: False, Verdict.RELAPSED: False}
@@ -32,12 +32,38 @@ def look(step: Step) -> None:
     _expire_question(incident)
     progress = proof.Progress.from_json(step.output or {})
     seen = proof.observe(incident, progress)
-    judgement = proof.judge(progress, seen, now=time.time(), ended=incident.ended_at is not None)
+    judgement = proof.judge(
+        progress,
+        seen,
+        now=time.time(),
+        ended=incident.ended_at is not None,
+        waiting=incident.status == Status.AWAITING_APPROVAL,
+    )
+    other = _other_target(step, incident) if seen.state is proof.FIRING else None
     with transaction.atomic():
+        if other is not None:
+            services.work_on(step.run, other)
+            judgement = proof.Judgement(judgement.progress, None)
         if judgement.verdict is not None:
             _close(step, incident, judgement)
         elif step.put_back(seconds=_pause(judgement.progress), output=judgement.progress.as_json()):
             _note_change(incident, progress, judgement.progress)
+
+
+def _other_target(step: Step, incident: Incident) -> Target | None:
+    """A target of the incident that is down and that the crew has not looked at yet.
+
+    One group may bring several, and some of them later than the crew's first look.
+    """
+    if incident.status != Status.PROVING:
+        return None
+    cases.bind_targets(incident)
+    seen = step.run.steps.filter(agent=Step.Agent.ANALYST, focus__isnull=False).values("focus")
+    rows = incident.episodes.firing().filter(target__isnull=False).exclude(target__in=seen)
+    for episode in rows.select_related("target").order_by("id")[: proof.MAX_EPISODES]:
+        if proof.observe_episode(episode).state is proof.FIRING:
+            return episode.target
+    return None
 
 
 def _expire_question(incident: Incident) -> None:

@@ -256,7 +256,11 @@ def _join(batch: Batch, alert: Alert, incident: Incident) -> None:
         severity=graver, severity_class=severity_class(graver), started_at=earlier, ended_at=None
     )
     services.record(
-        incident, Event.Kind.JOINED, batch.source, f"{alert.name} joined", {"labels": dict(alert.labels)}
+        incident,
+        Event.Kind.JOINED,
+        batch.source,
+        f"{alert.name} joined: {alert.description}",
+        {"labels": dict(alert.labels)},
     )
 
 

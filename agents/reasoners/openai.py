@@ -90,7 +90,7 @@ class OpenAIReasoner:
         }
         if final:
             request["tool_choice"] = {"type": "function", "function": {"name": submit}}
-        return _read_turn(self._ask(request), submit, _calls_so_far(transcript), brief.agent)
+        return _read_turn(self._ask(request), submit, brief, _calls_so_far(transcript))
 
     def _messages(
         self, brief: Brief[Any], transcript: Sequence[Entry], submit: str, *, final: bool
@@ -172,7 +172,7 @@ def _calls_so_far(transcript: Sequence[Entry]) -> int:
     return sum(isinstance(entry, Observation) for entry in transcript)
 
 
-def _read_turn(response: dict[str, Any], submit: str, so_far: int, agent: str) -> Turn:
+def _read_turn(response: dict[str, Any], submit: str, brief: Brief[Any], so_far: int) -> Turn:
     """Tool calls or the answer. Servers that ignore tools answer with JSON in the content; taken too."""
     choices = response.get("choices") or []
     message = (choices[0].get("message") if choices else None) or {}
@@ -183,16 +183,17 @@ def _read_turn(response: dict[str, Any], submit: str, so_far: int, agent: str) -
     if calls:
         return Turn(
             requests=tuple(
-                Request(
-                    f"{agent}-{so_far + place}", str(call.get("name")), _json_object(call.get("arguments"))
-                )
-                for place, call in enumerate(calls, start=1)
+                _request(call, brief.call_id(so_far + place)) for place, call in enumerate(calls, start=1)
             )
         )
     content = message.get("content") or ""
     return Turn(
         answer=_json_object(content.strip().removeprefix("```json").removesuffix("```")), said=content
     )
+
+
+def _request(call: dict[str, Any], call_id: str) -> Request:
+    return Request(call_id, str(call.get("name")), _json_object(call.get("arguments")))
 
 
 def _json_object(text: Any) -> dict[str, Any] | None:

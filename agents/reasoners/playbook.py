@@ -55,7 +55,7 @@ def _missing(brief: Brief[Any], book: Playbook, seen: Sequence[Observation]) -> 
         if read.tool in offered and (read.tool, read.arguments) not in asked
     ]
     return tuple(
-        Request(f"{brief.agent}-{len(seen) + place}", read.tool, read.arguments)
+        Request(brief.call_id(len(seen) + place), read.tool, read.arguments)
         for place, read in enumerate(reads, start=1)
     )
 
@@ -69,8 +69,8 @@ def triage(brief: Brief[Any]) -> dict[str, Any]:
         [case.target] if case.target else [case.labels["instance"]] if "instance" in case.labels else []
     )
     words = {
-        "firing": "the alert's own expression is true",
-        "cleared": "the alert's own expression is not true any more",
+        "firing": "the alert is true",
+        "cleared": "the alert is not true any more",
         "unknown": "whether the alert is true could not be read",
     }[state]
     reason = reading.get("reason")

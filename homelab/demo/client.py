@@ -51,6 +51,11 @@ class Server:
             raise DemoError(f"What answers at {self.url} is no homelab; name another with --url.")
         return body
 
+    def check_tokens(self) -> None:
+        """DemoError when one is refused, found out before anything is broken: by requests that do nothing."""
+        for role, path in ((Role.INGEST, "/alert"), (Role.OPERATOR, "/api/v1/actions/0/approve")):
+            self._raise_if_refused(self._send("POST", path, self._header(role), {}), role)
+
     def send_alert(self, body: Json) -> list[int]:
         """The incidents that a webhook delivery touched."""
         incidents: list[int] = self._request("POST", "/alert", Role.INGEST, body)["incidents"]
@@ -96,18 +101,24 @@ class Server:
         return f"{self.url}/incidents/{incident}"
 
     def _request(self, method: str, path: str, role: Role = Role.OPERATOR, body: Json | None = None) -> Json:
-        answer = self._send(method, path, {"Authorization": f"Bearer {self.tokens[role]}"}, body)
-        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise DemoError(
-                f"{self.url} refuses the {role} token ({answer.status_code}): give one with --token, "
-                f"made by `{MAKE_ONE}`."
-            )
+        answer = self._send(method, path, self._header(role), body)
+        self._raise_if_refused(answer, role)
         if answer.status_code == HTTPStatus.GONE:
             raise Gone(_detail(answer))
         if not answer.ok:
             raise DemoError(f"{self.url}{path} answered {answer.status_code}: {_detail(answer)}")
         found: Json = answer.json()
         return found
+
+    def _header(self, role: Role) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.tokens[role]}"}
+
+    def _raise_if_refused(self, answer: requests.Response, role: Role) -> None:
+        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise DemoError(
+                f"{self.url} refuses the {role} token ({answer.status_code}): give one with --token, "
+                f"made by `{MAKE_ONE}`."
+            )
 
     def _send(
         self, method: str, path: str, headers: Mapping[str, str], body: Json | None = None
@@ -132,6 +143,7 @@ def connect(*, url: str | None, token: str | None, data_dir: Path) -> Server:
             problems.append(error)
             continue
         server.tokens = tokens(token, first["tokens"] if first else {}, data_dir)
+        server.check_tokens()
         return server
     raise problems[-1]
 

@@ -32,6 +32,8 @@ NAMES = [
     "alone",
     "rejected",
     "modelled",
+    "first",
+    "second",
 ]
 
 
@@ -266,3 +268,20 @@ def test_the_same_crew_works_through_a_model(broken_world: World, settings) -> N
     assert [claim["found"] for claim in claims] == [True, False]  # the invention is struck, and kept
     sent = sum(len(request.body) for request in server.requests)
     print(f"{len(server.chats)} model calls, {sent} bytes of prompts")
+
+
+def test_two_containers_of_one_group_are_both_healed(broken_world: World) -> None:
+    pair = [broken_world.services[name] for name in ("first", "second")]
+    for service in pair:
+        broken_world.docker.kill_process(service.name)
+    for service in pair:
+        broken_world.wait_up(service, "0")
+    incident = broken_world.post(pair[0], group="pair")
+    drive_to_status(incident, "proving")
+    assert broken_world.post(pair[1], group="pair") == incident  # the second alert comes later
+    incident = drive_to_end(incident)
+    print(timeline(incident))
+    assert incident.verdict == "verified"
+    assert {action.target.name for action in incident.actions.all()} == {each.name for each in pair}
+    assert all(action.helped for action in incident.actions.all())
+    assert all(each.name in incident.remediation_taken for each in pair)

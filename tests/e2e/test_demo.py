@@ -78,6 +78,9 @@ def test_what_is_missing_is_said_in_one_line(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.count("\n") == 1
         assert "No ingest token" in done.stderr
+        done = demo(program, "--token", "nonsense")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert "refuses the ingest token (401)" in done.stderr
         program.stop()
         done = demo(program)
         assert done.returncode == 1

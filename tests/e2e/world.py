@@ -58,8 +58,15 @@ class World:
     def wait_up(self, service: Service, value: str) -> None:
         wait_until(lambda: self.up(service) == value, 20, f"up of {service.name} never was {value}")
 
-    def post(self, service: Service, *, status: str = "firing", starts: str | None = None) -> Incident:
-        """Deliver an alert about a service as Alertmanager would; its incident."""
+    def post(
+        self,
+        service: Service,
+        *,
+        status: str = "firing",
+        starts: str | None = None,
+        group: str | None = None,
+    ) -> Incident:
+        """Deliver an alert about a service as Alertmanager would, in a group of its own; its incident."""
         labels = self.labels(service)
         now = timezone.now().isoformat()
         alert: Json = {
@@ -71,8 +78,8 @@ class World:
             "generatorURL": f"{self.prometheus.url}/graph?g0.expr={quote(EXPRESSION)}&g0.tab=1",
             "fingerprint": label_fingerprint(labels),
         }
-        group = f'{{}}:{{alertname="{self.alert_name}", container="{service.name}"}}'
-        body = json.dumps({"version": "4", "groupKey": group, "alerts": [alert]}).encode()
+        group_key = f'{{}}:{{alertname="{self.alert_name}", group="{group or service.name}"}}'
+        body = json.dumps({"version": "4", "groupKey": group_key, "alerts": [alert]}).encode()
         receipt = intake.receive(source="alertmanager", body=body, webhook=parse_webhook(body))
         return Incident.objects.get(pk=receipt.incidents[0])
 

@@ -276,7 +276,12 @@ def test_the_server_and_the_tokens_are_those_of_the_first_run(tmp_path: Path) ->
         server = client.connect(url=None, token=None, data_dir=tmp_path)
         assert server.send_alert({}) == [4]
         assert server.page(4) == f"{url}/incidents/4"
-    assert asked == ["GET /health -", "POST /alert Bearer hl_i"]
+    assert asked == [
+        "GET /health -",
+        "POST /alert Bearer hl_i",
+        "POST /api/v1/actions/0/approve Bearer hl_o",
+        "POST /alert Bearer hl_i",
+    ]
 
 
 def test_after_a_change_of_the_port_the_settings_know_where_it_runs(
