@@ -255,13 +255,8 @@ def _join(batch: Batch, alert: Alert, incident: Incident) -> None:
     Incident.objects.filter(pk=incident.pk).update(
         severity=graver, severity_class=severity_class(graver), started_at=earlier, ended_at=None
     )
-    services.record(
-        incident,
-        Event.Kind.JOINED,
-        batch.source,
-        f"{alert.name} joined: {alert.description}",
-        {"labels": dict(alert.labels)},
-    )
+    text = f"{alert.name} joined: {alert.description}"
+    services.record(incident, Event.Kind.JOINED, batch.source, text, {"labels": dict(alert.labels)})
 
 
 def _map_group(batch: Batch, incident: Incident) -> None:
