@@ -8,6 +8,7 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
+from agents.actions import spec_of
 from agents.models import Action, CrewRun, ModelCall, Pause, Step, ToolCall
 from agents.pauses import UnknownScope, check_scope
 from incidents.api.fields import RecordSerializer
@@ -104,6 +105,7 @@ class ActionSerializer(RecordSerializer):
 
     operator_fields = ("arguments", "target_state", "result")
     target = serializers.CharField(source="target.key", read_only=True)
+    touches = serializers.SerializerMethodField(help_text="What it would do, and to what alone")
     arguments = serializers.JSONField(read_only=True, allow_null=True)
     target_state = serializers.JSONField(read_only=True, allow_null=True)
 
@@ -117,6 +119,7 @@ class ActionSerializer(RecordSerializer):
             "host",
             "arguments",
             "reason",
+            "touches",
             "status",
             "digest",
             "target_state",
@@ -130,6 +133,9 @@ class ActionSerializer(RecordSerializer):
             "result",
             "helped",
         )
+
+    def get_touches(self, action: Action) -> str:
+        return spec_of(action).touches(action.target)
 
 
 class RejectionSerializer(serializers.Serializer[Any]):

@@ -11,6 +11,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from agents.actions import spec_of
+from agents.models import Action
 from incidents.notifications import duration
 
 register = template.Library()
@@ -34,6 +36,12 @@ def web_link(address: Any) -> SafeString | str:
 def pretty(value: Any) -> str:
     """JSON to read; text as it is. Autoescaped by the template."""
     return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+@register.filter
+def touches(action: Action) -> str:
+    """What an action would do, and to what alone."""
+    return spec_of(action).touches(action.target)
 
 
 @register.filter
