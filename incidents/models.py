@@ -157,7 +157,7 @@ class Incident(models.Model):
     closed_at = models.DateTimeField(null=True, editable=False)
     ended_at = models.DateTimeField(null=True, editable=False, help_text="When the last of its alerts ended")
     resolution_seconds = models.FloatField(
-        null=True, editable=False, help_text="From the alert's start to the proof"
+        null=True, editable=False, help_text="From the start of the alert to the clearing that was proved"
     )
     reopened = models.PositiveIntegerField(default=0, editable=False)
     adopted = models.BooleanField(

@@ -83,7 +83,7 @@ def test_a_killed_container_is_restarted_and_proved(broken_world: World) -> None
     diagnosis = incident.runs.get().steps.get(agent=Step.Agent.ANALYST).output
     assert all(claim["found"] for claim in diagnosis["claims"])
     assert any("exit_code: 137" in claim["quote"] for claim in diagnosis["claims"])
-    assert incident.resolution_seconds > 3
+    assert 0 < incident.resolution_seconds < 30
     assert MemoryEntry.objects.filter(incident=incident).exists()
     kept = ToolCall.objects.get(tool="evidence", step__run__incident=incident)
     assert "HOSTNAME" not in kept.output or "[redacted]" in kept.output
