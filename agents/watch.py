@@ -75,15 +75,21 @@ def _expire_question(incident: Incident) -> None:
 
 def _close(step: Step, incident: Incident, judgement: proof.Judgement) -> None:
     assert judgement.verdict is not None
-    if not step.finish(output=judgement.progress.as_json(), finished_at=timezone.now()):
+    since = judgement.progress.cleared_since
+    closed = incident_services.close(
+        incident,
+        judgement.verdict,
+        actor="proof",
+        note=judgement.note,
+        proved_at=datetime.fromtimestamp(since, tz=UTC) if since is not None else None,
+        only_if_unjoined=True,
+    )
+    if not closed:  # an alert joined, or a person was faster: look again
+        step.put_back(seconds=1.0)
         return
     if judgement.progress.acted:
         services.settle_outcome(incident, helped=HELPED.get(judgement.verdict))
-    since = judgement.progress.cleared_since
-    proved_at = datetime.fromtimestamp(since, tz=UTC) if since is not None else None
-    incident_services.close(
-        incident, judgement.verdict, actor="proof", note=judgement.note, proved_at=proved_at
-    )
+    step.finish(output=judgement.progress.as_json(), finished_at=timezone.now())
 
 
 def _pause(progress: proof.Progress) -> float:

@@ -10,15 +10,18 @@ import secrets
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError, FileAwareEnv
 
 T = TypeVar("T")
 
 env = FileAwareEnv(strip_whitespace=True)
+SQLITE_ENGINE = "django.db.backends.sqlite3"
+POSTGRESQL_ENGINE = "django.db.backends.postgresql"
 
 
 class ConfigError(ImproperlyConfigured):
@@ -49,6 +52,31 @@ def url(name: str, schemes: tuple[str, ...] = ("http", "https")) -> str | None:
     if parts.scheme not in schemes or not (parts.netloc or parts.path):
         raise ConfigError(f"{name}: {value!r} is not a URL with one of the schemes {', '.join(schemes)}")
     return value.rstrip("/")
+
+
+def database(name: str, default: str) -> dict[str, Any]:
+    """Django's description of the database at a URL."""
+    return database_at(read(env.str, name, default=default), name)
+
+
+def database_at(url: str, name: str) -> dict[str, Any]:
+    """As `database`; `name` is what the URL came from. No error repeats the URL, which holds a password."""
+    wanted = f"{name}: wants sqlite:///path or postgres://user:password@host/name"
+    try:
+        found: dict[str, Any] = dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True)
+    except ValueError:
+        # what the cause says may hold a piece of the password
+        raise ConfigError(f"{wanted}, with %2F for / and so on inside a password") from None
+    if found["ENGINE"] == SQLITE_ENGINE:
+        found["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",  # a read that later writes would fail: "database is locked"
+            "timeout": 20,
+            # FULL: with WAL, NORMAL may lose an acknowledged alert when the power goes
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        }
+    elif found["ENGINE"] != POSTGRESQL_ENGINE:
+        raise ConfigError(wanted)
+    return found
 
 
 def choice(name: str, choices: tuple[str, ...], default: str) -> str:

@@ -6,12 +6,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import dj_database_url
-
 from homelab import logs
 from homelab.env import (
+    SQLITE_ENGINE,
     ConfigError,
     choice,
+    database,
     docker_hosts,
     dollars,
     env,
@@ -116,22 +116,10 @@ except (ZoneInfoNotFoundError, ValueError) as error:
     raise ConfigError(f"TZ: {TIME_ZONE!r} is no time zone") from error
 
 # --- the database ------------------------------------------------------------------------------
-_database_url = read(env.str, "DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'homelab.sqlite3'}")
-try:
-    DATABASES = {"default": dj_database_url.parse(_database_url, conn_max_age=600, conn_health_checks=True)}
-except ValueError as error:
-    raise ConfigError(f"DATABASE_URL: {error}") from error
-SQLITE = DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
+DATABASES = {"default": database("DATABASE_URL", f"sqlite:///{DATA_DIR / 'homelab.sqlite3'}")}
+SQLITE = DATABASES["default"]["ENGINE"] == SQLITE_ENGINE
 if SQLITE:
-    DATABASES["default"]["OPTIONS"] = {
-        "transaction_mode": "IMMEDIATE",  # a read that later writes would fail with "database is locked"
-        "timeout": 20,
-        # FULL: with WAL, NORMAL may lose an acknowledged alert when the power goes
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-    }
     DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
-elif DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
-    raise ConfigError("DATABASE_URL: wants sqlite:///path or postgres://user:password@host/name")
 
 # --- Celery: the row is the queue, the message is a hint with a primary key ----------------------
 REDIS_URL = url("REDIS_URL", ("redis", "rediss", "unix"))

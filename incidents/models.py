@@ -160,6 +160,9 @@ class Incident(models.Model):
         null=True, editable=False, help_text="From the start of the alert to the clearing that was proved"
     )
     reopened = models.PositiveIntegerField(default=0, editable=False)
+    joins = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Counts alerts that came after the first"
+    )
     adopted = models.BooleanField(
         default=False,
         editable=False,

@@ -84,50 +84,48 @@ def incident_link(incident: Incident) -> str:
 
 
 @transaction.atomic
-def tell(
-    incident: Incident,
-    kind: Notification.Kind,
-    *,
-    title: str,
-    body: str,
-    transition: str,
-    after: timedelta = timedelta(0),
-) -> None:
+def tell(incident: Incident, kind: Notification.Kind, *, title: str, body: str, transition: str) -> None:
     """One message per transition and channel; saying it again before it is sent replaces its words."""
-    from_now = timezone.now() + after
-    for channel, _url in list(channels()) or [(NO_CHANNEL, "")]:
-        row, new = Notification.objects.get_or_create(
-            dedup_key=f"{incident.pk}:{transition}:{channel}",
-            defaults={
-                "incident": incident,
-                "kind": kind,
-                "channel": channel,
-                "title": title,
-                "body": body,
-                "due_at": from_now,
-            },
-        )
-        if not new:
-            Notification.objects.filter(pk=row.pk, state=State.WAITING).update(
-                title=title, body=body, due_at=from_now, hinted_at=None
-            )
-        if not after:
-            hint(Notification, row.pk)
+    keys = _queue(incident, kind, title=title, body=body, transition=transition, due_at=timezone.now())
+    waiting = Notification.objects.filter(dedup_key__in=keys, state=State.WAITING)
+    waiting.update(title=title, body=body, due_at=timezone.now(), hinted_at=None)
+    for pk in waiting.values_list("pk", flat=True):
+        hint(Notification, pk)
 
 
 def tell_opened(incident: Incident) -> None:
     """A critical is told within a minute, even if no step of the crew ran by then."""
     if incident.severity_class != "critical":
         return
-    body = f"{incident.description}\n\nNot analysed yet.\n{incident_link(incident)}"
-    tell(
+    _queue(
         incident,
         Notification.Kind.OPENED,
         title=headline(incident, "not analysed yet"),
-        body=body,
+        body=f"{incident.description}\n\nNot analysed yet.\n{incident_link(incident)}",
         transition=opened_transition(incident),
-        after=timedelta(seconds=ANALYSIS_SECONDS),
+        due_at=timezone.now() + timedelta(seconds=ANALYSIS_SECONDS),
     )
+
+
+def _queue(
+    incident: Incident, kind: Notification.Kind, *, title: str, body: str, transition: str, due_at: datetime
+) -> list[str]:
+    """A row for each channel, where there is none of this transition yet; their keys."""
+    names = [name for name, _url in channels()] or [NO_CHANNEL]
+    rows = [
+        Notification(
+            incident=incident,
+            kind=kind,
+            dedup_key=f"{incident.pk}:{transition}:{name}",
+            channel=name,
+            title=title,
+            body=body,
+            due_at=due_at,
+        )
+        for name in names
+    ]
+    Notification.objects.bulk_create(rows, ignore_conflicts=True)
+    return [row.dedup_key for row in rows]
 
 
 def tell_summary(adopted: list[Incident]) -> None:

@@ -26,11 +26,20 @@ def record(
 
 
 @transaction.atomic
-def transition(incident: Incident, to: Incident.Status, *, actor: str, text: str = "", **fields: Any) -> bool:
-    """Move an incident along the table; False when another worker moved it first."""
+def transition(
+    incident: Incident,
+    to: Incident.Status,
+    *,
+    actor: str,
+    text: str = "",
+    only_if: dict[str, Any] | None = None,
+    **fields: Any,
+) -> bool:
+    """Move an incident along the table; False when another worker moved it first, or `only_if` fails."""
     if to not in Incident.TRANSITIONS[incident.status]:
         raise IllegalTransition(f"#{incident.pk}: {incident.status} -> {to}")
-    if not Incident.objects.filter(pk=incident.pk, status=incident.status).update(status=to, **fields):
+    mine = Incident.objects.filter(pk=incident.pk, status=incident.status, **(only_if or {}))
+    if not mine.update(status=to, **fields):
         return False
     if text or incident.status != to:
         record(incident, Event.Kind.STATUS, actor, text or f"{incident.status} → {to}", {"to": to})
@@ -42,9 +51,19 @@ def transition(incident: Incident, to: Incident.Status, *, actor: str, text: str
 
 @transaction.atomic
 def close(
-    incident: Incident, verdict: Verdict, *, actor: str, note: str, proved_at: datetime | None = None
+    incident: Incident,
+    verdict: Verdict,
+    *,
+    actor: str,
+    note: str,
+    proved_at: datetime | None = None,
+    only_if_unjoined: bool = False,
 ) -> bool:
-    """Give an incident its verdict; False when it had one already."""
+    """Give an incident its verdict; False when it had one already.
+
+    `only_if_unjoined`: also False when another alert joined since the incident was read, for then the
+    proof has not looked at all of it.
+    """
     now = timezone.now()
     seconds = None
     if verdict in PROVED:
@@ -54,6 +73,7 @@ def close(
         Incident.Status.CLOSED,
         actor=actor,
         text=f"{verdict}: {note}",
+        only_if={"joins": incident.joins} if only_if_unjoined else None,
         verdict=verdict,
         closed_at=now,
         proof_note=note,

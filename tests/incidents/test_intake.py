@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from incidents import intake, services
-from incidents.alertmanager import Alert, parse_webhook
+from incidents.alertmanager import Alert, Webhook, parse_webhook
+from incidents.batch import Batch
 from incidents.models import Delivery, Episode, GroupKey, Incident, Notification, Target, Verdict
 
 pytestmark = pytest.mark.django_db
@@ -254,3 +256,42 @@ def test_a_bad_alert_is_quarantined_and_the_good_one_kept() -> None:
         {"index": 1, "reason": "labels.'a': wants a string, got a number"},
         {"index": 2, "reason": "alert: wants an object, got a number"},
     ]
+
+
+def test_an_alert_that_joins_while_the_proof_looks_is_not_closed_over(alert: Callable[..., Alert]) -> None:
+    apply(alert("a"), group_key="g")
+    seen = Incident.objects.get()
+    apply(alert("b"), group_key="g")
+    assert not services.close(seen, Verdict.VERIFIED, actor="proof", note="held", only_if_unjoined=True)
+    assert Incident.objects.get().verdict is None
+
+
+def test_an_alert_that_joins_an_incident_being_closed_looks_again(
+    alert: Callable[..., Alert], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [first] = apply(alert("a"), group_key="g")
+    load, looks = Batch.load_places, []
+
+    def close_meanwhile(batch: Batch, opening: list[Alert]) -> None:
+        load(batch, opening)
+        looks.append(batch)
+        if len(looks) == 1:  # undone with the transaction, as if the other one had not committed
+            Incident.objects.update(status="closed", verdict="verified", closed_at=timezone.now())
+
+    monkeypatch.setattr(Batch, "load_places", close_meanwhile)
+    webhook = Webhook(group_key="g", alerts=(alert("b"),))
+    receipt = intake.receive(source="alertmanager", body=b"{}", webhook=webhook)
+    assert len(looks) == 2
+    assert receipt.incidents == [first]
+    assert Incident.objects.get().joins == 1
+
+
+def test_fifty_new_alerts_cost_a_few_queries(
+    alert: Callable[..., Alert], django_assert_max_num_queries: Callable[..., Any]
+) -> None:
+    alerts = [alert(f"f{n}", name=f"A{n}") for n in range(50)]
+    with django_assert_max_num_queries(20):
+        apply(*alerts, group_key="g")
+    with django_assert_max_num_queries(5):
+        apply(*alerts, group_key="g")
+    assert Incident.objects.get().joins == 49

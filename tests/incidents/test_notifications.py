@@ -80,7 +80,7 @@ def test_a_message_is_sent_once(chat: Chat) -> None:
 
 def test_one_message_per_transition_and_its_words_may_change_until_it_is_sent(chat: Chat) -> None:
     incident = an_incident()
-    tell(incident, "not analysed yet", after=timedelta(seconds=40))
+    tell(incident, "not analysed yet")
     row = tell(incident, "it was killed")
     assert Notification.objects.count() == 1
     notifications.deliver(row.pk)
