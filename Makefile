@@ -42,7 +42,7 @@ demo: $(RUNS)
 	@exec $(PY) -m homelab.demo
 
 bench: $(CHECKS)
-	@exec $(PY) -m tests.e2e.bench
+	@exec $(PY) -m tests.bench
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

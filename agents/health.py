@@ -14,19 +14,17 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from agents import cases
+from agents import cases, findings, reconcile
 from agents.promql import quote
 from agents.tools import alertmanager
 from agents.tools.base import ToolError
 from agents.tools.prometheus_client import Prometheus, Target
-from incidents import intake, jobs, notifications
-from incidents.alertmanager import Alert, label_fingerprint
-from incidents.models import Episode, Incident
+from incidents import intake, jobs
+from incidents.alertmanager import Alert
+from incidents.models import Episode
 
 logger = logging.getLogger(__name__)
 SOURCE = "health-check"
-# A target that misses one scrape, or a container that is just starting, is no finding.
-GRACE_SECONDS = 30
 # What ends a finding, by who found it: the key of its episode's condition.
 CONDITIONS = {"prometheus": "expression", "docker": "container", "watchdog": "watchdog"}
 
@@ -35,7 +33,7 @@ def run() -> dict[str, Any]:
     """Check everything once; counts of findings, and the errors by integration."""
     first = not jobs.ran_before("health_check")
     errors: dict[str, str] = {}
-    findings: dict[str, list[Alert]] = {}
+    all_found: dict[str, list[Alert]] = {}
     for name, look in LOOKS.items():
         try:
             found = look()
@@ -43,12 +41,12 @@ def run() -> dict[str, Any]:
             errors[name] = str(error)
             continue
         if found is not None:
-            findings[name] = found
-    opened = [incident for name, found in findings.items() for incident in _report(name, found, quiet=first)]
+            all_found[name] = found
+    opened = [incident for name, found in all_found.items() for incident in _report(name, found, quiet=first)]
     opened += _missed_by_deliveries(errors, quiet=first)
     if first:
-        _tell_adopted(opened)
-    counts = {name: len(found) for name, found in findings.items()}
+        reconcile.tell_adopted(opened)
+    counts = {name: len(found) for name, found in all_found.items()}
     return {"findings": counts, "incidents": sorted(set(opened)), "errors": errors}
 
 
@@ -103,51 +101,25 @@ def _container_finding(host: str, name: str, status: str, health: str | None) ->
 
 
 def _finding(labels: Mapping[str, str], summary: str, condition: Mapping[str, Any]) -> Alert:
-    return Alert(
-        fingerprint=label_fingerprint(labels),
-        firing=True,
-        labels=labels,
-        annotations={"summary": summary},
-        starts_at=timezone.now(),
-        ends_at=None,
-        condition=condition,
-    )
+    return findings.firing(labels, {"summary": summary}, condition)
 
 
 def _report(name: str, found: Iterable[Alert], *, quiet: bool) -> list[int]:
     """Open what is found, and end what was found before and is gone."""
     alerts = {alert.fingerprint: alert for alert in found}
     mine = Episode.objects.firing().filter(source=SOURCE, condition__has_key=CONDITIONS[name])
-    now = timezone.now()
-    gone = [_resolved(row, now) for row in mine if row.fingerprint not in alerts]
+    gone = [findings.over(row) for row in mine if row.fingerprint not in alerts]
     return intake.apply_alerts(source=SOURCE, alerts=[*alerts.values(), *gone], quiet=quiet)
 
 
-def _resolved(row: Episode, now: Any) -> Alert:
-    return Alert(
-        fingerprint=row.fingerprint,
-        firing=False,
-        labels=row.labels,
-        annotations=row.annotations,
-        starts_at=row.starts_at,
-        ends_at=now,
-    )
-
-
 def _missed_by_deliveries(errors: dict[str, str], *, quiet: bool) -> list[int]:
-    """Alertmanager's active alerts for which no open episode exists; `max_alerts` cuts some off."""
     if settings.ALERTMANAGER_URL is None:
         return []
     try:
-        active = alertmanager.active_alerts()
+        return reconcile.open_missed(alertmanager.listing(), quiet=quiet)
     except ToolError as error:
         errors["alertmanager"] = str(error)
         return []
-    known = set(Episode.objects.firing().exclude(source=SOURCE).values_list("fingerprint", flat=True))
-    # A delivery may be on its way: Alertmanager waits group_wait before it sends.
-    old = timezone.now() - timedelta(seconds=GRACE_SECONDS)
-    missed = [alert for alert in active if alert.fingerprint not in known and alert.starts_at < old]
-    return intake.apply_alerts(source="alertmanager", alerts=missed, quiet=quiet)
 
 
 def _silent_watchdogs() -> list[Alert] | None:
@@ -163,14 +135,6 @@ def _silent_watchdogs() -> list[Alert] | None:
         )
         for row in Episode.objects.quiet_since(since).filter(incident=None)
     ]
-
-
-def _tell_adopted(incidents: list[int]) -> None:
-    """One summary of all that fired already when homelab first looked."""
-    adopted = list(Incident.objects.filter(pk__in=incidents, adopted=True).order_by("id"))
-    if not adopted:
-        return
-    notifications.tell_summary(adopted)
 
 
 LOOKS = {"prometheus": _targets_down, "docker": _sick_containers, "watchdog": _silent_watchdogs}

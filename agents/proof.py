@@ -15,7 +15,7 @@ from typing import Any, Literal
 from django.conf import settings
 from django.utils import timezone
 
-from agents import cases, promql
+from agents import audit, cases, promql
 from agents.models import Action, CrewRun
 from agents.reading import ExpressionState, read_expression
 from agents.tools import docker
@@ -203,6 +203,8 @@ def observe_episode(episode: Episode, progress: Progress | None = None) -> Look:
         return _observe_container(str(condition["container"]))
     if "watchdog" in condition:
         return _observe_watchdog(int(condition["watchdog"]))
+    if "audit" in condition:
+        return _observe_audit(str(condition["audit"]))
     if settings.PROMETHEUS_URL is None:
         origin = cases.prometheus_of(episode)
         where = f"the alert came from {origin}" if origin else "the alert names no Prometheus"
@@ -278,6 +280,12 @@ def _observe_watchdog(pk: int) -> Look:
     if Episode.objects.filter(pk=pk, last_seen_at__gte=since).exists():
         return Look(CLEARED, "the watchdog is heard again")
     return Look(FIRING, f"the watchdog was not heard for {settings.WATCHDOG_SECONDS} s")
+
+
+def _observe_audit(kind: str) -> Look:
+    """Whether work of our own is still stuck."""
+    stuck = audit.look().get(kind)
+    return Look(FIRING, stuck.summary) if stuck else Look(CLEARED, f"no {kind} is stuck")
 
 
 def _observe_container(key: str) -> Look:

@@ -7,6 +7,7 @@ from celery import shared_task
 from agents import advance as machine
 from agents import contested, services
 from agents.models import Step
+from incidents import turns
 from incidents.queue import sweep
 
 
@@ -28,6 +29,8 @@ def settle_contested(episode_id: int) -> None:
 @shared_task
 def sweep_crew() -> None:
     """Repeat the hints of steps that wait; begin and settle what a lost signal left."""
+    if not turns.take_sweep("sweep_crew"):
+        return
     sweep(Step)
     machine.start_waiting_runs()
     contested.settle_all()

@@ -9,9 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from agents import advance, health, services
-from agents.tasks import settle_contested, start_run
-from incidents import jobs, memory, signals
+from agents import advance, audit, health, reconcile, services
+from incidents import broker, jobs, memory, signals
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +21,9 @@ def connect() -> None:
     signals.incident_closed.connect(_closed, dispatch_uid="crew-closed")
     signals.episode_contested.connect(_contested, dispatch_uid="crew-contested")
     jobs.register("health_check", lambda renew: health.run(), every=settings.HEALTH_CHECK_SECONDS)
+    polled = settings.RECONCILE_SECONDS if settings.ALERTMANAGER_URL else None
+    jobs.register(reconcile.JOB, lambda renew: reconcile.run(), every=polled)
+    jobs.register(audit.JOB, lambda renew: audit.run(), every=audit.EVERY_SECONDS)
     jobs.register("rebuild_memory", _rebuild_memory)
 
 
@@ -30,11 +32,12 @@ def _rebuild_memory(renew: Callable[[], None]) -> dict[str, Any]:
 
 
 def _opened(sender: Any, incident_id: int, **_: Any) -> None:
-    transaction.on_commit(lambda: start_run.apply_async((incident_id,), expires=30), robust=True)
+    transaction.on_commit(lambda: broker.send("agents.tasks.start_run", incident_id), robust=True)
 
 
 def _contested(sender: Any, episode_id: int, **_: Any) -> None:
-    transaction.on_commit(lambda: settle_contested.apply_async((episode_id,), expires=30), robust=True)
+    settle = "agents.tasks.settle_contested"
+    transaction.on_commit(lambda: broker.send(settle, episode_id), robust=True)
 
 
 def _ended(sender: Any, incident_id: int, **_: Any) -> None:

@@ -1,7 +1,7 @@
 """The Celery application. Tasks live in `incidents.tasks` and `agents.tasks`.
 
 Beat sends two hints a second, and each expires: while the pool is busy they must not pile up, for one
-sweep finds all that ten would have found.
+sweep finds all that ten would have found. Several beats do no harm: a sweep takes its turn in the database.
 """
 
 import os

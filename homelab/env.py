@@ -59,14 +59,15 @@ def database(name: str, default: str) -> dict[str, Any]:
     return database_at(read(env.str, name, default=default), name)
 
 
-def database_at(url: str, name: str) -> dict[str, Any]:
+def database_at(address: str, name: str) -> dict[str, Any]:
     """As `database`; `name` is what the URL came from. No error repeats the URL, which holds a password."""
     wanted = f"{name}: wants sqlite:///path or postgres://user:password@host/name"
     try:
-        found: dict[str, Any] = dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True)
+        parsed = dj_database_url.parse(address, conn_max_age=600, conn_health_checks=True)
     except ValueError:
         # what the cause says may hold a piece of the password
         raise ConfigError(f"{wanted}, with %2F for / and so on inside a password") from None
+    found: dict[str, Any] = {**parsed}
     if found["ENGINE"] == SQLITE_ENGINE:
         found["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",  # a read that later writes would fail: "database is locked"

@@ -6,6 +6,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from kombu import Exchange, Queue
+
 from homelab import logs
 from homelab.env import (
     SQLITE_ENGINE,
@@ -125,17 +127,41 @@ if SQLITE:
 REDIS_URL = url("REDIS_URL", ("redis", "rediss", "unix"))
 EMBEDDED = REDIS_URL is None
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
-CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.05} if EMBEDDED else {"visibility_timeout": 600}
+# Without a timeout a worker would wait for ever on a connection that died without a word.
+_redis_options = {"visibility_timeout": 600, "socket_connect_timeout": 5, "socket_timeout": 5}
+CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.05} if EMBEDDED else _redis_options
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever: a worker that gave up would not be missed for long
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_PUBLISH_RETRY = False  # the sweep repeats
+# By kind of work, so that none waits behind a backlog of another: a worker takes from each in turn. By
+# default it takes all; `worker --queues crew` and so on keeps workers for one kind.
+CELERY_TASK_QUEUES = [Queue(name, Exchange(name), name) for name in ("crew", "telling", "records", "sweep")]
+CELERY_TASK_DEFAULT_QUEUE = "records"
+CELERY_TASK_ROUTES = {
+    "agents.tasks.sweep_crew": {"queue": "sweep"},
+    "incidents.tasks.sweep_records": {"queue": "sweep"},
+    "incidents.tasks.deliver_notification": {"queue": "telling"},
+    "incidents.tasks.*": {"queue": "records"},
+    "agents.tasks.*": {"queue": "crew"},
+}
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # keeps no file: what is due is in the database
+CELERY_IMPORTS = ("homelab.prefork",)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 0 if EMBEDDED else 1
-CELERY_TASK_TIME_LIMIT = 170  # seconds; shorter than LEASE_SECONDS
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = not EMBEDDED
 CELERY_TIMEZONE = "UTC"
-LEASE_SECONDS = 180  # a step's own deadlines end it well before
+# What a killed worker held is free after LEASE_SECONDS. Who lives renews it (two times may fail), until it
+# has shown no progress for LEASE_LIMIT_SECONDS.
+LEASE_SECONDS = 25
+LEASE_RENEW_SECONDS = 8
+LEASE_LIMIT_SECONDS = 170
+# The same for a prefork worker's child, which is killed then. Leases are renewed, so the limit need not be
+# shorter than one; it must be shorter than the visibility timeout, after which the broker gives the message
+# to another worker. (Threads cannot be killed: there every client's own deadline is shorter.)
+CELERY_TASK_TIME_LIMIT = LEASE_LIMIT_SECONDS
 WORKER_THREADS = number("WORKER_THREADS", 8, least=3)
 
 # --- the crew ----------------------------------------------------------------------------------
@@ -149,6 +175,9 @@ RESTARTS_PER_HOUR = number("RESTARTS_PER_HOUR", 2)
 COOLDOWN_SECONDS = number("COOLDOWN_SECONDS", 900)
 CHANGES_PER_HOUR = number("CHANGES_PER_HOUR", 6)
 HEALTH_CHECK_SECONDS = number("HEALTH_CHECK_SECONDS", 300, least=5)
+RECONCILE_SECONDS = number("RECONCILE_SECONDS", 60, least=1)
+AUDIT_STUCK_SECONDS = number("AUDIT_STUCK_SECONDS", 300, least=1)
+HEARTBEAT_URL = url("HEARTBEAT_URL")
 WATCHDOG_SECONDS = number("WATCHDOG_SECONDS", 0)  # a watchdog alert silent for longer is an incident; 0: off
 
 PROMETHEUS_URL = url("PROMETHEUS_URL")

@@ -39,6 +39,8 @@ def ensure() -> None:
     for name, work in REGISTRY.items():
         if work.every is not None:
             Job.objects.get_or_create(name=name)
+            # one that was not recurring for a while (its setting was gone) ended for good
+            Job.objects.filter(name=name, state=State.DONE).update(state=State.WAITING, due_at=timezone.now())
 
 
 @transaction.atomic
@@ -56,6 +58,11 @@ def request(name: str, *, by: str) -> Job:
 def ran_before(name: str) -> bool:
     """Whether a job has finished at least once in the life of this database."""
     return Job.objects.filter(name=name, last_finished_at__isnull=False).exists()
+
+
+def last_result(name: str) -> dict[str, Any]:
+    """What a job gave when it last finished; empty before that."""
+    return Job.objects.filter(name=name).values_list("result", flat=True).first() or {}
 
 
 def run(pk: int) -> None:

@@ -244,6 +244,8 @@ class Episode(models.Model):
     contested_at = models.DateTimeField(null=True, help_text="Fired again at or before its own end")
     first_seen_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(default=timezone.now)
+    polled = models.BooleanField(default=False, help_text="Found in Alertmanager's list before any delivery")
+    listed_at = models.DateTimeField(null=True, help_text="When Alertmanager's list last had it")
     incident = models.ForeignKey(Incident, models.CASCADE, null=True, related_name="episodes")
     target = models.ForeignKey(Target, models.SET_NULL, null=True)
 
@@ -345,6 +347,7 @@ class Notification(QueueRow):
     """One message to one channel, marked sent after it was sent."""
 
     TASK = "incidents.tasks.deliver_notification"
+    MAX_ATTEMPTS = 1500  # a chat that is away for a day is told everything afterwards
 
     class Kind(models.TextChoices):
         OPENED = "opened", "critical opened"
@@ -378,7 +381,7 @@ class MemoryEntry(QueueRow):
     """An incident as it is remembered. The database is the truth; Qdrant is an index of it."""
 
     TASK = "incidents.tasks.sync_memory"
-    MAX_ATTEMPTS = 1000  # an index that is away comes back; the row waits for it
+    MAX_ATTEMPTS = 10_000  # an index that is away comes back, be it after a week; the row waits for it
 
     incident = models.OneToOneField(Incident, models.CASCADE, related_name="memory")
     text = models.TextField()
@@ -418,6 +421,16 @@ class Job(QueueRow):
         indexes = [
             models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="due_jobs")
         ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Turn(models.Model):
+    """Until when a thing that every process would do is not done again, because one has just done it."""
+
+    name = models.CharField(max_length=60, primary_key=True)
+    until = models.DateTimeField()
 
     def __str__(self) -> str:
         return self.name

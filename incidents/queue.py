@@ -1,9 +1,9 @@
 """Rows that are a queue: what must happen is a committed row, a Celery message is only a hint.
 
-A worker claims a row by compare-and-swap, which gives it a lease and raises the row's fence. Every write
-of a result names that fence, so a worker that lost its lease (it hung, or was killed and came back) writes
-nothing. `sweep` repeats hints that were lost. After MAX_ATTEMPTS a row is dead: visible, retryable, never
-silent.
+A worker claims a row by compare-and-swap, which gives it a lease and raises the row's fence. The lease is
+short, and renewed while the work goes on (`leases`). Every write of a result names the fence, so a worker
+that lost its lease (it hung, or was stopped and came back) writes nothing. `sweep` repeats hints that were
+lost. After MAX_ATTEMPTS a row is dead: visible, retryable, never silent.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
-from celery import current_app
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from incidents import broker, leases
+
 logger = logging.getLogger(__name__)
 HINT_AGAIN = timedelta(seconds=10)
 SWEEP_ROWS = 100
-HINT_EXPIRES = 30
-MAX_DOUBLINGS = 6
-# What this process has claimed and not given back: (model, primary key) -> fence.
-_held: dict[tuple[type[QueueRow], int], int] = {}
+# Between two attempts, at most: what a row waits for (a chat, Qdrant) may be back at any moment.
+MAX_PAUSE_SECONDS = 60
+MAX_DOUBLINGS = 10
 
 
 class LeaseLost(RuntimeError):
@@ -48,6 +48,9 @@ class QueueQuerySet(models.QuerySet["QueueRow"]):
         waiting = Q(state=State.WAITING, due_at__lte=now)
         return self.filter(waiting | Q(state=State.RUNNING, lease_until__lt=now))
 
+    def running(self) -> Self:
+        return self.filter(state=State.RUNNING)
+
     def claim(self, pk: int) -> Any:
         """The row with a fresh lease, or None when it is not due or another worker has it."""
         now = timezone.now()
@@ -64,7 +67,7 @@ class QueueQuerySet(models.QuerySet["QueueRow"]):
         if not won:
             return None
         row = self.get(pk=pk)
-        _held[type(row), pk] = row.fence
+        leases.take(row)
         return row
 
     def take_hints(self) -> list[int]:
@@ -102,7 +105,9 @@ class QueueRow(models.Model):
         held = type(self)._default_manager.filter(pk=self.pk, fence=self.fence, state=State.RUNNING)
         won = held.update(**fields) == 1
         if not won or "state" in fields:
-            _held.pop((type(self), self.pk), None)
+            leases.drop(self)
+        else:
+            leases.progress(self)
         if not won:
             logger.warning("%s %s: lease lost, result dropped", type(self).__name__, self.pk)
             return False
@@ -134,9 +139,10 @@ class QueueRow(models.Model):
         """Try again later with growing pauses, or die after MAX_ATTEMPTS."""
         if permanent or self.attempts >= self.MAX_ATTEMPTS:
             return self._write(state=State.DEAD, lease_until=None, error=error)
-        pause = timedelta(seconds=self.BACKOFF_SECONDS * 2 ** min(self.attempts - 1, MAX_DOUBLINGS))
+        seconds = min(self.BACKOFF_SECONDS * 2 ** min(self.attempts - 1, MAX_DOUBLINGS), MAX_PAUSE_SECONDS)
+        due = timezone.now() + timedelta(seconds=seconds)
         return self._write(
-            state=State.WAITING, due_at=timezone.now() + pause, lease_until=None, hinted_at=None, error=error
+            state=State.WAITING, due_at=due, lease_until=None, hinted_at=None, error=error
         )
 
 
@@ -168,11 +174,10 @@ def release_held() -> int:
     The next worker takes them up at once instead of after the lease. The raised fence makes a thread that
     still works write nothing, and the attempt does not count: the row did not fail.
     """
-    released = 0
-    for (model, pk), fence in list(_held.items()):
-        released += _release(model.queue.filter(pk=pk, fence=fence), attempts=F("attempts") - 1)
-    _held.clear()
-    return released
+    return sum(
+        _release(model.queue.filter(pk=pk, fence=fence), attempts=F("attempts") - 1)
+        for model, pk, fence in leases.drop_all()
+    )
 
 
 def release_orphans() -> int:
@@ -184,7 +189,7 @@ def release_orphans() -> int:
 
 
 def _release(rows: QueueQuerySet, **fields: Any) -> int:
-    return rows.filter(state=State.RUNNING).update(
+    return rows.running().update(
         state=State.WAITING,
         due_at=timezone.now(),
         lease_until=None,
@@ -196,17 +201,12 @@ def _release(rows: QueueQuerySet, **fields: Any) -> int:
 
 def hint(model: type[QueueRow], pk: int) -> None:
     """Tell a worker of a row once the transaction is committed. A lost hint is repeated by the sweep."""
-    transaction.on_commit(lambda: _send(model, pk), robust=True)
+    transaction.on_commit(lambda: broker.send(model.TASK, pk), robust=True)
 
 
 def sweep(model: type[QueueRow]) -> int:
     """Repeat the hints of due rows; how many."""
     keys = model.queue.take_hints()
     for pk in keys:
-        _send(model, pk)
+        broker.send(model.TASK, pk)
     return len(keys)
-
-
-def _send(model: type[QueueRow], pk: int) -> None:
-    # By name: the tasks' module imports the models, so the models cannot import the tasks.
-    current_app.send_task(model.TASK, (pk,), expires=HINT_EXPIRES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from incidents import jobs, memory, notifications
+from incidents import jobs, memory, notifications, turns
 from incidents.models import Job, MemoryEntry, Notification
 from incidents.queue import sweep
 
@@ -27,5 +27,7 @@ def run_job(pk: int) -> None:
 @shared_task
 def sweep_records() -> None:
     """Repeat the hints of rows that wait."""
+    if not turns.take_sweep("sweep_records"):
+        return
     for model in (Notification, MemoryEntry, Job):
         sweep(model)

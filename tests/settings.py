@@ -24,6 +24,9 @@ NAMES = [
     "CHANGES_PER_HOUR",
     "HEALTH_CHECK_SECONDS",
     "WATCHDOG_SECONDS",
+    "RECONCILE_SECONDS",
+    "AUDIT_STUCK_SECONDS",
+    "HEARTBEAT_URL",
     "PROMETHEUS_URL",
     "ALERTMANAGER_URL",
     "DOCKER_HOST",
@@ -54,3 +57,5 @@ from homelab.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMBEDDING_MODEL = "builtin"
+# The thread that renews leases would wait for the lock of the test's own transaction.
+LEASE_RENEW_SECONDS = 3600

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from django.conf import settings
 
 from agents.tools.base import Health, Integration, ToolError, register
@@ -28,13 +32,34 @@ INTEGRATION = register(
 )
 
 
-def active_alerts() -> list[Alert]:
-    """Every alert that fires now, silenced and inhibited ones left out; ToolError when it cannot be asked."""
-    url = f"{settings.ALERTMANAGER_URL}/api/v2/alerts?active=true&silenced=false&inhibited=false"
-    listed = get_json(url)
-    if not isinstance(listed, list):
+@dataclass(frozen=True)
+class Listing:
+    """Alertmanager's alerts: those that fire, and the fingerprints of all, also of silenced ones."""
+
+    active: tuple[Alert, ...]
+    fingerprints: frozenset[str]
+
+
+def listing() -> Listing:
+    """Every alert that Alertmanager knows now; ToolError when it cannot be asked."""
+    items = get_json(f"{settings.ALERTMANAGER_URL}/api/v2/alerts")
+    if not isinstance(items, list):
         raise ToolError("Alertmanager's list of alerts is no list")
     try:
-        return [alert for item in listed if (alert := parse_api_alert(item)) is not None]
+        read = [(item, alert) for item in items if (alert := parse_api_alert(item)) is not None]
     except PayloadError as error:
         raise ToolError(f"Alertmanager's list has an alert that cannot be read: {error}") from error
+    return Listing(
+        active=tuple(alert for item, alert in read if not _is_suppressed(item)),
+        fingerprints=frozenset(alert.fingerprint for _, alert in read),
+    )
+
+
+def active_alerts() -> tuple[Alert, ...]:
+    """Every alert that fires now, silenced and inhibited ones left out; ToolError when it cannot be asked."""
+    return listing().active
+
+
+def _is_suppressed(item: Mapping[str, Any]) -> bool:
+    status = item.get("status")
+    return isinstance(status, dict) and status.get("state") == "suppressed"

@@ -16,6 +16,14 @@ class ErrorAnswer(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
+# What DRF says of parameters that are wrong: by name, or of none of them alone.
+FIELD_ERRORS: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": {"type": "array", "items": {"type": "string"}},
+    "description": "What is wrong, by parameter",
+}
+
+
 class AcceptedAlerts(serializers.Serializer[Any]):
     """What became of a delivery; it is committed."""
 

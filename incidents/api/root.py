@@ -166,7 +166,7 @@ class IncidentsView(APIView):
     @extend_schema(
         operation_id="incidents_in_short",
         parameters=[PageQuery, IncidentFilters],
-        responses={200: answers.IncidentsAnswer, 400: answers.ErrorAnswer},
+        responses={200: answers.IncidentsAnswer, 400: answers.FIELD_ERRORS},
     )
     def get(self, request: Request) -> Response:
         page = read_query(request, PageQuery)

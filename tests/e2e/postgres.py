@@ -29,16 +29,21 @@ USER = "homelab"
 NOBODY = "nobody"
 DROP = """
 import os, sys
-os.setgroups([]), os.setgid(int(sys.argv[1])), os.setuid(int(sys.argv[2])), os.execv(sys.argv[3], sys.argv[3:])
+group, user, *argv = sys.argv[1:]
+os.setgroups([]), os.setgid(int(group)), os.setuid(int(user)), os.execv(argv[0], argv)
 """
 # What is lost with the power is lost: the directory does not outlive the test.
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
 class Postgres:
-    """A server with one empty database. ``url`` holds the password, without which it lets nobody in."""
+    """A server with one empty database. ``url`` holds the password, without which it lets nobody in.
 
-    def __init__(self, directory: Path | str) -> None:
+    ``durable``: commits are written through, as in earnest; a benchmark wants that, a test does not.
+    """
+
+    def __init__(self, directory: Path | str, *, durable: bool = False) -> None:
+        self.options = () if durable else FAST
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -68,7 +73,7 @@ class Postgres:
                 os.chown(self._home, self._owner.pw_uid, self._owner.pw_gid)
             binaries = self._binaries()
             data = self._initdb(binaries)
-            options = [f"--{option}" for option in (*FAST, f"port={self.port}")]
+            options = [f"--{option}" for option in (*self.options, f"port={self.port}")]
             options += ["--listen_addresses=127.0.0.1", "--unix_socket_directories="]
             argv = self._as_owner([str(binaries / "postgres"), "-D", str(data), *options])
             self._process = _Server("postgres", argv, self.directory / "postgres.log")

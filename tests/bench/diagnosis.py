@@ -1,19 +1,13 @@
-"""`make bench`: what the program costs, on the machine it runs on. Prints a table, writes var/bench.json.
+"""Alert to diagnosis on playbooks: containers with random names break in different ways.
 
-Diagnosis: containers with random names break in different ways; each alert is posted as Alertmanager posts
-it, and the time until the crew's diagnosis is read from the incident's own events. A diagnosis counts only
-when it is the right one.
+Each alert is posted as Alertmanager posts it, one after the other, and the time until the crew's diagnosis is
+read from the incident's own events. A diagnosis counts only when it is the right one.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
 import statistics
-import sys
-import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,9 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.homelab.program import ROOT, Program
+from tests.homelab.program import Program
 
-from .servers import Docker, Prometheus, free_port, missing, scrape_job, wait_until
+from tests.e2e.servers import Docker, Prometheus, free_port, scrape_job, wait_until
 
 INCIDENTS = 50
 NEEDED = ("prometheus", "docker", "busybox")
@@ -54,23 +48,7 @@ FAULTS = (
 )
 
 
-def main() -> int:
-    lacking = [line for name in NEEDED if (line := missing(name))]
-    if lacking:
-        print("The benchmark of the diagnosis cannot run here:\n" + "\n".join(lacking), file=sys.stderr)
-        return 1
-    with tempfile.TemporaryDirectory(prefix="homelab-bench-") as directory:
-        results: dict[str, Any] = {"diagnosis": diagnosis(Path(directory))}
-    results["machine"] = {"processors": os.cpu_count()}
-    results["at"] = datetime.now(UTC).isoformat()
-    target = ROOT / "var" / "bench.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(results, indent=1) + "\n")
-    print(f"written to {target.relative_to(ROOT)}")
-    return 0
-
-
-def diagnosis(directory: Path) -> dict[str, Any]:
+def measure(directory: Path) -> dict[str, Any]:
     """Alert to diagnosis on playbooks, one incident after the other."""
     services = [(f"s{secrets.token_hex(4)}", free_port(), FAULTS[n % len(FAULTS)]) for n in range(INCIDENTS)]
     with Docker(directory / "docker") as docker:
@@ -93,8 +71,6 @@ def diagnosis(directory: Path) -> dict[str, Any]:
         "p50_seconds": round(statistics.median(seconds), 3),
         "p95_seconds": round(seconds[int(len(seconds) * 0.95)], 3),
     }
-    print("alert to diagnosis, playbooks, random names:")
-    print("  " + "  ".join(f"{key} {value}" for key, value in summary.items()))
     return summary
 
 
@@ -130,10 +106,3 @@ def _diagnose(
     opened = datetime.fromisoformat(incident["events"][0]["at"])
     took = datetime.fromisoformat(events["analyst"]["at"]) - opened
     return took.total_seconds(), fault.right in incident["root_cause"]
-
-
-if __name__ == "__main__":
-    began = time.monotonic()
-    code = main()
-    print(f"took {time.monotonic() - began:.0f} s")
-    sys.exit(code)

@@ -1,0 +1,42 @@
+"""What a prefork worker's processes do when they begin and when they end. Celery imports it (CELERY_IMPORTS).
+
+Celery itself closes the database connections that a child inherits.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from typing import Any
+
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
+from django.db import connections
+
+from incidents import memory, queue
+
+logger = logging.getLogger(__name__)
+
+
+@worker_process_init.connect
+def begin(**_: Any) -> None:
+    memory.forget_index()  # its locks and connections are the parent's
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(*_: object) -> None:
+    """A child is told to end itself: by a second signal to its parent, or by whoever signals the whole group.
+
+    By default it would be gone at once, and what it holds would wait for its lease.
+    """
+    sys.exit()
+
+
+@worker_process_shutdown.connect
+@worker_shutdown.connect
+def give_back(**_: Any) -> None:
+    """What is not finished now, another worker takes up at once."""
+    connections.close_all()  # the end may have come in the middle of a statement
+    if rows := queue.release_held():
+        logger.info("%d rows given back to be worked on again", rows)
+    connections.close_all()

@@ -1,0 +1,102 @@
+"""Hints on their way to the workers. A broker that is away costs the sender no time.
+
+What must happen is committed before a hint is sent, and the sweep repeats what was not sent. So nothing is
+tried twice here; and after some failures nothing is tried at all for a moment, for one request may bring a
+hundred alerts, and each would wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from celery import current_app
+from kombu.exceptions import OperationalError
+from kombu.pools import ProducerPool
+
+logger = logging.getLogger(__name__)
+HINT_EXPIRES = 30
+# The workers' connections wait longer; a sender has somebody waiting for its answer.
+TRANSPORT = {"socket_connect_timeout": 0.3, "socket_timeout": 0.3, "max_retries": 0}
+PRODUCERS = 10  # as many as Celery's own pool has
+
+
+@dataclass
+class Breaker:
+    """Lets one through every PAUSE_SECONDS while the broker is away, and says so once a minute."""
+
+    FAILURES = 2
+    PAUSE_SECONDS = 3.0
+    SAY_SECONDS = 60.0
+
+    failures: int = 0
+    unsent: int = 0
+    next_try: float = 0.0
+    said_at: float = float("-inf")
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def lets_through(self) -> bool:
+        with self.lock:
+            now = time.monotonic()
+            if self.failures >= self.FAILURES:
+                if now < self.next_try:
+                    self.unsent += 1
+                    return False
+                self.next_try = now + self.PAUSE_SECONDS  # the others wait for what becomes of this one
+            return True
+
+    def failed(self, error: Exception) -> None:
+        with self.lock:
+            now = time.monotonic()
+            self.failures += 1
+            self.unsent += 1
+            self.next_try = now + self.PAUSE_SECONDS
+            if now - self.said_at >= self.SAY_SECONDS:
+                self.said_at = now
+                logger.warning("broker: %s; rows wait for the sweep (%d hints unsent)", error, self.unsent)
+
+    def worked(self) -> None:
+        if not self.failures:
+            return
+        with self.lock:
+            logger.info("broker: answers again (%d hints were not sent)", self.unsent)
+            self.failures = self.unsent = 0
+            self.said_at = float("-inf")
+
+
+_breaker = Breaker()
+
+
+def send(task: str, key: int) -> bool:
+    """Tell a worker to run the task, by its full name, with a primary key; False when nobody was told."""
+    if not _breaker.lets_through():
+        return False
+    try:
+        with _producers().acquire(block=True) as producer:
+            current_app.send_task(task, (key,), producer=producer, retry=False, expires=HINT_EXPIRES)
+    except OperationalError as error:
+        _breaker.failed(error)
+        return False
+    _breaker.worked()
+    return True
+
+
+@cache
+def _producers() -> Any:
+    connection = current_app.connection_for_write(transport_options=TRANSPORT)
+    return ProducerPool(connection.Pool(PRODUCERS), limit=PRODUCERS)
+
+
+def _forget_parent() -> None:
+    """After a fork: the parent's sockets are not ours, and its lock may be taken."""
+    global _breaker  # noqa: PLW0603 one a process
+    _producers.cache_clear()
+    _breaker = Breaker()
+
+
+os.register_at_fork(after_in_child=_forget_parent)

@@ -1,0 +1,31 @@
+"""Turns: what every process would do is done by one, and not again for a while. Held in the database.
+
+So any number of beats may tick, and no lock outside the database is needed.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from incidents.models import Turn
+
+# A little less than beat's second: one beat never misses its own next tick.
+SWEEP_SECONDS = 0.8
+
+
+def take(name: str, *, seconds: float) -> bool:
+    """True for one caller, whatever process it is in; then False for everybody for `seconds`."""
+    now = timezone.now()
+    until = now + timedelta(seconds=seconds)
+    if Turn.objects.filter(pk=name, until__lte=now).update(until=until):
+        return True
+    _, made = Turn.objects.get_or_create(pk=name, defaults={"until": until})
+    return made
+
+
+def take_sweep(name: str) -> bool:
+    """As `take`. Embedded there is one beat, and a disk must not be woken each second for nothing."""
+    return settings.EMBEDDED or take(name, seconds=SWEEP_SECONDS)

@@ -1,0 +1,154 @@
+"""Every operation of the OpenAPI schema, with values that fit it and values that do not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from django.core.signals import got_request_exception, request_finished, request_started
+from django.db import close_old_connections, transaction
+from drf_spectacular.generators import SchemaGenerator
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from rest_framework.request import Request
+from rest_framework.views import APIView
+from schemathesis import APIOperation, Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
+
+from agents.models import Action, Pause
+from homelab.wsgi import application
+from incidents import memory
+from incidents.models import Delivery, Event, Incident, Notification, Target, Token, Verdict
+from tests.agents.rows import an_action
+from tests.conftest import Api
+from tests.fuzz import FULL
+from tests.fuzz.tally import Tally
+from tests.incidents.rows import a_target, an_episode, an_incident
+
+REQUESTS = 6000 if FULL else 260
+EACH = 4
+CHECKS = [not_a_server_error, response_schema_conformance, content_type_conformance]
+# What the number in a path is the number of.
+COLLECTIONS = {
+    "actions": Action,
+    "deliveries": Delivery,
+    "incidents": Incident,
+    "pauses": Pause,
+    "targets": Target,
+}
+
+
+@pytest.fixture
+def household(db: None) -> Iterator[None]:
+    """A row of each kind, so that requests find what they are about."""
+    target = a_target()
+    action = an_action(target=target)
+    closed = an_incident(Verdict.VERIFIED, seconds=12.5, target=target)
+    an_episode(closed)
+    Event.objects.create(incident=closed, kind=Event.Kind.CLOSED, actor="proof", text="closed")
+    Delivery.objects.create(source="alertmanager", body=b"\xff{}", alerts=0, quarantined=[{"index": 0}])
+    Pause.objects.create(scope=target.key, by="robin")
+    Notification.objects.create(
+        incident=action.incident,
+        kind="decision",
+        dedup_key="1",
+        channel="ntfy://x",
+        title="restart?",
+        body="",
+    )
+    memory.forget_index()
+    memory.remember(closed)
+    memory.fill()
+    yield
+    memory.forget_index()
+
+
+@pytest.fixture(autouse=True)
+def _one_connection() -> Iterator[None]:
+    """A request to the WSGI application would end the connection, and with it the test's transaction."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+@pytest.fixture
+def tally(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tally]:
+    """Counts who came through the door, and keeps the exception behind a 500."""
+    tally = Tally()
+    initial = APIView.initial
+
+    def count(self: APIView, request: Request, *args: Any, **kwargs: Any) -> None:
+        initial(self, request, *args, **kwargs)
+        tally.handled += isinstance(request.auth, Token)
+
+    def keep(**_: Any) -> None:
+        tally.failures.append(repr(sys.exception()))
+
+    monkeypatch.setattr(APIView, "initial", count)
+    got_request_exception.connect(keep)
+    yield tally
+    got_request_exception.disconnect(keep)
+
+
+def operations() -> list[APIOperation[Any, Any, Any]]:
+    schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(public=True))
+    schema.app = application
+    return [found.ok() for found in schema.get_all_operations()]
+
+
+@st.composite
+def requests_to(draw: st.DrawFn, operation: APIOperation[Any, Any, Any]) -> Case:
+    """One that fits the schema, or where that is possible, one that does not; mostly about a real row."""
+    takes = operation.path_parameters or operation.query or operation.body
+    mode = draw(st.sampled_from(GenerationMode)) if takes else GenerationMode.POSITIVE
+    case = draw(operation.as_strategy(mode))
+    for name, value in (case.path_parameters or {}).items():
+        numbers = COLLECTIONS[operation.path.split("/")[3]]._base_manager.values_list("pk", flat=True)
+        case.path_parameters[name] = draw(st.sampled_from([value, *map(str, numbers)]))
+    return case
+
+
+def run(requests: st.SearchStrategy[Case], count: int, tally: Tally, admin: Api) -> None:
+    """Send that many; what goes wrong is in the tally."""
+
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        derandomize=not FULL,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(requests)
+    def send(case: Case) -> None:
+        with transaction.atomic():
+            with tally.timed(case.operation.label):
+                response = case.call(headers=admin.headers)
+            tally.answered(response.status_code, case.as_curl_command())
+            try:
+                case.validate_response(response, checks=CHECKS)
+            except FailureGroup as failures:
+                tally.failures.extend(f"{case.as_curl_command()}: {each}" for each in failures.exceptions)
+            transaction.set_rollback(True)  # each finds the same rows
+
+    send()
+
+
+@pytest.mark.usefixtures("household")
+def test_every_operation(admin: Api, tally: Tally) -> None:
+    found = operations()
+    for operation in found:
+        run(requests_to(operation), EACH, tally, admin)
+    everywhere = st.sampled_from(found).flatmap(requests_to)
+    run(everywhere, REQUESTS - tally.requests, tally, admin)
+    print(f"\n{len(found)} operations: {tally}")
+    assert tally.failures == []
+    assert tally.requests >= REQUESTS
+    assert tally.handled >= tally.requests / 2
