@@ -1,7 +1,7 @@
 # `make run` and `make test` work on a machine that has Python and nothing else of ours.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types fast-tests demo bench clean
+.PHONY: help run test check lint types fast-tests demo bench fuzz clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -18,6 +18,7 @@ help:
 	@echo "make check   lint, types and the fast tests, in less than a minute"
 	@echo "make demo    beside a running \`make run\`: a real alert, from firing to proof"
 	@echo "make bench   the benchmarks; the figures go to var/bench.json"
+	@echo "make fuzz    10,000 requests that nobody would write by hand, against PostgreSQL; some minutes"
 	@echo "make clean   remove what was built, never var/"
 
 run: $(RUNS)
@@ -43,6 +44,9 @@ demo: $(RUNS)
 
 bench: $(CHECKS)
 	@exec $(PY) -m tests.bench
+
+fuzz: $(CHECKS)
+	@exec $(PY) -m tests.fuzz
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from django.db import transaction
 from django.utils import timezone
 from opentelemetry import trace
 
-from agents import crew, executor, reasoners, services, watch
+from agents import crew, executor, reasoners, services, stranded, watch
 from agents.models import CrewRun, Step
 from incidents import services as incident_services
 from incidents.context import current_incident
@@ -16,6 +15,7 @@ from incidents.models import Event, Incident
 from incidents.queue import State, working
 
 logger = logging.getLogger(__name__)
+AGAIN_SECONDS = 5.0
 tracer = trace.get_tracer("homelab.agents")
 HANDLERS = {
     Step.Agent.MONITOR: crew.monitor,
@@ -49,9 +49,13 @@ def _take(step: Step) -> None:
         step.fail(f"given up after {step.attempts - 1} attempts", permanent=True)
         return
     incident = step.run.incident
-    over = incident.status == Incident.Status.CLOSED
+    over = incident.status == Incident.Status.CLOSED or step.run.finished_at is not None
+    # The executor of a closed incident still has to settle what it began, and it begins nothing.
     if over and step.agent not in (Step.Agent.COMMUNICATOR, Step.Agent.EXECUTOR):
         step.finish(finished_at=timezone.now())
+        return
+    if step.agent == Step.Agent.HEALER and services.has_open_action(incident):
+        step.put_back(seconds=AGAIN_SECONDS)  # one change of an incident at a time
         return
     if step.started_at is None:
         step.save_progress(started_at=timezone.now())
@@ -60,26 +64,20 @@ def _take(step: Step) -> None:
             step.put_back(seconds=1.0)
             return
         with working(step):
-            HANDLERS[Step.Agent(step.agent)](step)
+            try:
+                HANDLERS[Step.Agent(step.agent)](step)
+            except services.NotNow as reason:
+                logger.info("%s: %s", step, reason)
+                step.put_back(seconds=AGAIN_SECONDS)
 
 
-@transaction.atomic
 def _abandon(step: Step) -> None:
     """A step that died is never silence: the timeline says so, people are told, the watch goes on."""
-    incident = step.run.incident
     logger.error("%s is dead: %s", step, step.error)
     text = f"{step.agent} gave up: {step.error}"
-    incident_services.record(incident, Event.Kind.AGENT, step.agent, text, {"step": step.pk})
-    incident.refresh_from_db()
-    if step.agent == Step.Agent.COMMUNICATOR or incident.status == Incident.Status.CLOSED:
-        return
-    if incident.status == Incident.Status.INVESTIGATING:
-        incident_services.transition(
-            incident, Incident.Status.PROVING, actor="crew", text="no action; watching"
-        )
-    if incident.status == Incident.Status.PROVING:
-        crew.begin_watch(step, incident)
-    services.add_step(step.run, Step.Agent.COMMUNICATOR)
+    incident_services.record(step.run.incident, Event.Kind.AGENT, step.agent, text, {"step": step.pk})
+    if step.agent != Step.Agent.COMMUNICATOR:
+        stranded.settle(step.run)  # when this is cut off, too, the sweep does it
 
 
 def start_waiting_runs() -> int:

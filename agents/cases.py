@@ -37,7 +37,11 @@ def first_episode(incident: Incident, target: Target | None) -> Episode | None:
 def build(incident: Incident, focus: Target | None = None) -> Case:
     """The case of an incident, or of one of its targets."""
     target = focus or incident.target
-    episode = first_episode(incident, target)
+    return of_episode(incident, first_episode(incident, target), target)
+
+
+def of_episode(incident: Incident, episode: Episode | None, target: Target | None = None) -> Case:
+    """The case of one alert of an incident."""
     labels = episode.labels if episode else {}
     expression = expression_of(episode) if episode else None
     return Case(

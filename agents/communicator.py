@@ -8,7 +8,7 @@ from agents import transcript
 from agents.actions import spec_of
 from agents.models import Action, CrewRun, Step
 from incidents import notifications
-from incidents.models import Incident, Notification, Verdict
+from incidents.models import Incident, Notification, Target, Verdict
 from incidents.notifications import headline, incident_link, people_time
 
 Kind = Notification.Kind
@@ -41,29 +41,41 @@ def _tell_decision(incident: Incident, run: CrewRun, action: Action) -> bool:
     verb = action.get_kind_display().split(" ", 1)[0]
     until = people_time(action.expires_at)
     body = [
-        *_findings(run),
+        *_findings(run, action.target),
         f"Proposed: {action}. It {spec_of(action).touches(action.target)}.",
         f"Asks because {_asks(action)}.",
         f"Approve or reject until {until}: {incident_link(incident)}",
     ]
     notifications.supersede_opened(incident)
-    title = headline(incident, f"{verb}? until {until}")
+    title = headline(incident, f"{verb}? until {until}", target=action.target)
     _send(incident, Kind.DECISION, title, body, f"decision:{action.pk}")
     return True
 
 
 def _tell_analysis(incident: Incident, run: CrewRun, action: Action | None) -> bool:
-    """The opening, with what was found; once for each time the incident opened."""
+    """What was found and what is done about it, once for each state of affairs.
+
+    It takes the place of an opening that is still unsent; after that a critical interrupts only when the
+    news is that nothing is done.
+    """
     rest, lines = _what_happens(incident, action)
-    if incident.severity_class == "critical":
-        kind, transition = Kind.OPENED, notifications.opened_transition(incident)
-    elif action is not None and action.status in (Action.Status.REFUSED, Action.Status.WITHDRAWN):
-        kind, transition = Kind.UPDATE, f"refused:{action.pk}"
-    else:
-        kind, transition = Kind.UPDATE, f"analysed:{run.number}"
-    body = [*_findings(run), *lines, incident_link(incident)]
-    _send(incident, kind, headline(incident, rest), body, transition)
+    urgent = incident.severity_class == "critical" and not _under_way(action)
+    kind = Kind.DECISION if urgent else Kind.UPDATE
+    if notifications.supersede_opened(incident):
+        kind = Kind.OPENED
+    state = f"{action.pk}:{action.status}" if action else "none"
+    target = action.target if action else None
+    body = [*_findings(run, target), *lines, incident_link(incident)]
+    _send(incident, kind, headline(incident, rest, target=target), body, f"analysed:{run.number}:{state}")
     return True
+
+
+def _under_way(action: Action | None) -> bool:
+    return action is not None and action.status in (
+        Action.Status.APPROVED,
+        Action.Status.EXECUTING,
+        Action.Status.DONE,
+    )
 
 
 def _what_happens(incident: Incident, action: Action | None) -> tuple[str, list[str]]:
@@ -97,9 +109,10 @@ def _send(incident: Incident, kind: Notification.Kind, title: str, body: list[st
     notifications.tell(incident, kind, title=title, body=text, transition=transition)
 
 
-def _findings(run: CrewRun) -> list[str]:
+def _findings(run: CrewRun, target: Target | None = None) -> list[str]:
     """The cause with its certainty and first checked quote, the rung, and what happened last time."""
-    diagnosis = transcript.answer_of(run, Step.Agent.ANALYST)
+    analyst = Step.Agent.ANALYST
+    diagnosis = transcript.answer_of(run, analyst, target) or transcript.answer_of(run, analyst)
     if diagnosis is None:
         return [run.incident.description, "Not analysed."]
     lines = [f"Cause ({diagnosis['certainty']}): {diagnosis['cause']}"]

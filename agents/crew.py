@@ -13,7 +13,7 @@ from django.utils import timezone
 from agents import answers, cases, communicator, evidence, proof, reasoners, services, transcript
 from agents.actions import SPECS
 from agents.loop import A, Brief, Limits, Request, Toolbox
-from agents.models import Action, ActionKind, Step
+from agents.models import Action, ActionKind, CrewRun, Step
 from agents.policy import Decision, authorize
 from agents.reading import ExpressionState
 from agents.tools import available
@@ -23,6 +23,7 @@ from incidents.models import Event, Incident, Target, Verdict
 
 Status = Incident.Status
 LIMITS = Limits(steps=8, seconds=80.0)
+FALSE_ALARM = "each expression has fresh samples and was not true since before its alert's start"
 
 
 def monitor(step: Step) -> None:
@@ -34,13 +35,17 @@ def monitor(step: Step) -> None:
     reading = _read_expression(step)
     if reading.get("state") in (None, "unknown"):
         reading = {"state": look.state.value, "reason": look.reason}  # a container's state, say
+    false_alarm = (
+        _never_fired(reading) and look.state is ExpressionState.CLEARED and proof.never_fired(incident)
+    )
     triage = reasoners.think(step, _brief(step, answers.Triage, reading=reading), LIMITS)
     with transaction.atomic():
         if not _finish(step, {**triage.model_dump(), "reading": reading}, triage.summary):
             return
-        if _never_fired(reading) and look.state is ExpressionState.CLEARED:
-            note = "the expression has fresh samples and was not true since before the alert's start"
-            incident_services.close(incident, Verdict.FALSE_ALARM, actor="monitor", note=note)
+        # As it was read before the look: an alert that joined since has not been looked at.
+        if false_alarm and incident_services.close(
+            incident, Verdict.FALSE_ALARM, actor="monitor", note=FALSE_ALARM, only_if_unjoined=True
+        ):
             return
         services.add_step(step.run, Step.Agent.ANALYST, focus=incident.target)
 
@@ -121,7 +126,7 @@ def _weigh(step: Step, remediation: answers.Remediation) -> tuple[Action, Decisi
         state = SPECS[kind].state(target)
     except ToolError as error:
         return f"{kind.label} {target.key}: its state cannot be read: {error}"
-    look = proof.observe(incident)
+    look = proof.observe_target(incident, target)
     action = services.draft(step, kind=kind, target=target, reason=remediation.reason, state=state)
     decision = authorize(action, state=state, fault=look.state, fault_reason=look.reason, approved=False)
     return action, decision
@@ -129,7 +134,17 @@ def _weigh(step: Step, remediation: answers.Remediation) -> tuple[Action, Decisi
 
 def begin_watch(step: Step, incident: Incident) -> None:
     """Look at the expression from now on, though nothing is done now: it may clear by itself or by hand."""
-    progress = proof.begin(incident, action=proof.begun(step.run))
+    if _is_over(step):
+        return
+    before = step.run.steps.filter(agent=Step.Agent.PROOF, output__isnull=False).order_by("-number").first()
+    known = proof.Progress.from_json(before.output or {}) if before else None
+    progress = proof.begin(
+        incident,
+        action=proof.begun(step.run),
+        # What an earlier watch must see after an action, this one must see, too.
+        newer_than=known.newer_than if known else None,
+        series=known.must_be_fresh if known else (),
+    )
     services.add_step(step.run, Step.Agent.PROOF, after=1.0, output=progress.as_json())
 
 
@@ -155,7 +170,10 @@ def _brief(step: Step, answer: type[A], **context: Any) -> Brief[A]:
 
 
 def _finish(step: Step, output: dict[str, Any], text: str) -> bool:
-    """Commit an agent's answer, and say it on the timeline; False when another worker took the step over."""
+    """Commit an agent's answer, and say it on the timeline.
+
+    False when nothing may follow: another worker took the step over, or the run has ended meanwhile.
+    """
     if not step.finish(
         output=output, rung=step.rung, rung_reason=step.rung_reason[:300], finished_at=timezone.now()
     ):
@@ -163,4 +181,11 @@ def _finish(step: Step, output: dict[str, Any], text: str) -> bool:
     if text:
         data = {"step": step.pk, "rung": step.rung}
         incident_services.record(step.run.incident, Event.Kind.AGENT, step.agent, text, data)
-    return True
+    return not _is_over(step)
+
+
+def _is_over(step: Step) -> bool:
+    """Whether the step's run has ended; if not, it does not before the transaction does."""
+    incident = Incident.objects.select_for_update().get(pk=step.run.incident_id)
+    ended = CrewRun.objects.filter(pk=step.run_id, finished_at__isnull=False)
+    return incident.status == Status.CLOSED or ended.exists()

@@ -10,6 +10,7 @@ import json
 import logging
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -22,14 +23,14 @@ from agents.tools.base import ToolError
 from incidents import services as incident_services
 from incidents.models import Event, Incident
 from incidents.queue import LeaseLost
-from incidents.redaction import clean
+from incidents.redaction import clean, clean_tree
 
 logger = logging.getLogger(__name__)
 Status = Action.Status
 HOST_BUSY_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 5.0
-# An engine gives a container 10 s to stop, and we wait 15 s for its answer.
-STILL_UNDER_WAY = timedelta(seconds=45)
+# Beside what the change itself takes: for the worker to begin it, and for the engine to tell of it.
+MARGIN = timedelta(seconds=20)
 
 
 def execute(step: Step) -> None:
@@ -48,11 +49,12 @@ def _carry_out(step: Step, action: Action) -> None:
     spec = spec_of(action)
     try:
         _keep_evidence(step, action)
+        look = proof.observe_target(action.incident, action.target)
+        # Last, for the other readings may take minutes, and what a person stops meanwhile must be seen.
         state = spec.state(action.target)
     except ToolError as error:
-        _stop(step, action, Status.FAILED, f"its state cannot be read, so nothing was done: {error}")
+        _stop(step, action, Status.WITHDRAWN, f"its state cannot be read, so nothing was done: {error}")
         return
-    look = proof.observe(action.incident)
     decision = _begin(step, action, state, look)
     if decision is None:
         step.put_back(seconds=HOST_BUSY_SECONDS)
@@ -60,11 +62,12 @@ def _carry_out(step: Step, action: Action) -> None:
     if decision.effect != "allow":
         _stop(step, action, Status.WITHDRAWN, decision.text)
         return
+    step.renew()  # a worker that was frozen since may have been given up, and its action reconciled
     try:
         spec.run(action.target)
     except ToolError as error:
         # The engine may have gone on after we stopped listening to it.
-        happened = spec.happened(action.target, action.target_state.get("started_at"))
+        happened = spec.happened(action.target, action.target_state)
         status = {True: Status.DONE, False: Status.FAILED, None: Status.UNKNOWN}[happened]
         _conclude(step, action, status, str(error), look.fresh)
         return
@@ -74,7 +77,7 @@ def _carry_out(step: Step, action: Action) -> None:
 def _keep_evidence(step: Step, action: Action) -> None:
     """A restart destroys evidence: keep the last log lines, the inspection and the events."""
     kept = spec_of(action).evidence(action.target)
-    text = clean(json.dumps(kept, indent=1, default=str))
+    text = json.dumps(clean_tree(kept), indent=1, default=str)
     request = Request(id=f"evidence-{action.pk}", tool="evidence", arguments={"target": action.target.key})
     transcript.recorder(step)(Observation(request=request, text="", full=text))
 
@@ -88,12 +91,13 @@ def _begin(step: Step, action: Action, state: TargetState, look: proof.Look) -> 
     try:
         with transaction.atomic():
             services.lock_guard()
+            if (overtaken := _overtaken(action)) is not None:
+                return Decision("refuse", (overtaken,))
             if digest(action.kind, action.target, action.arguments, state) != action.digest:
                 reason = policy.Reason("refuse", "changed", "the target is no longer what was approved")
                 return Decision("refuse", (reason,))
-            by_person = action.decided_by not in ("", "policy")
             decision = policy.authorize(
-                action, state=state, fault=look.state, fault_reason=look.reason, approved=by_person
+                action, state=state, fault=look.state, fault_reason=look.reason, approved=action.by_person
             )
             if any(reason.code == "in_flight" for reason in decision.reasons):
                 return None
@@ -102,6 +106,18 @@ def _begin(step: Step, action: Action, state: TargetState, look: proof.Look) -> 
             return decision
     except IntegrityError:  # another worker began a change on this host in this moment
         return None
+
+
+def _overtaken(action: Action) -> policy.Reason | None:
+    """Why a yes holds no longer: its incident is not waiting for it, or it is too old to be meant still."""
+    incident = services.lock_incident(action.incident_id)
+    if incident.status != Incident.Status.ACTING or services.is_over(action.step.run):
+        return policy.Reason("refuse", "over", f"the incident is {incident.get_status_display()} by now")
+    age = timezone.now() - (action.decided_at or action.proposed_at)
+    if age > timedelta(seconds=settings.APPROVAL_SECONDS):
+        minutes = int(age.total_seconds() // 60)
+        return policy.Reason("refuse", "late", f"decided {minutes} min ago, which is too long to be acted on")
+    return None
 
 
 def _mark_executing(step: Step, action: Action, state: TargetState) -> None:
@@ -116,33 +132,34 @@ def _mark_executing(step: Step, action: Action, state: TargetState) -> None:
 
 def _reconcile(step: Step, action: Action) -> None:
     """Cut off between the commit and its result: ask the world what happened, never do it again."""
-    happened = spec_of(action).happened(action.target, action.target_state.get("started_at"))
-    began = action.executing_at or timezone.now()
-    if not happened and timezone.now() - began < STILL_UNDER_WAY:
+    found = what_became_of(action)
+    if found is None:
         step.put_back(seconds=LOOK_AGAIN_SECONDS)  # the engine may be at it, though nobody listens any more
-    elif happened:
-        _conclude(step, action, Status.DONE, "done; the worker was cut off before it could say so", ())
     else:
-        text = "the worker was cut off, and the target does not show that it was done; not repeated"
-        _conclude(step, action, Status.UNKNOWN, text, ())
+        _conclude(step, action, *found, ())
+
+
+def what_became_of(action: Action) -> tuple[Action.Status, str] | None:
+    """The end of an action that was cut off, by what the world shows; None while the engine may be at it."""
+    spec = spec_of(action)
+    if spec.happened(action.target, action.target_state):
+        return Status.DONE, "done; the worker was cut off before it could say so"
+    began = action.executing_at or timezone.now()
+    if timezone.now() - began < MARGIN + timedelta(seconds=spec.under_way(action.target)):
+        return None
+    text = "the worker was cut off, and the target does not show that it was done; not repeated"
+    return Status.UNKNOWN, text
 
 
 def _conclude(step: Step, action: Action, status: Action.Status, text: str, series: tuple[str, ...]) -> None:
     """Commit an action's result and begin the proof."""
     newer_than = proof.Clock().now()
-    incident = action.incident
     with transaction.atomic():
         if not step.finish(finished_at=timezone.now()):
             return
-        services.change(action, status, finished_at=timezone.now(), result=clean(text))
-        said = f"{action}: {status.label}" + ("" if status == Status.DONE else f" ({action.result})")
-        data = {"action": action.pk, "status": status}
-        incident_services.record(incident, Event.Kind.EXECUTED, "executor", said, data)
-        incident.refresh_from_db()
-        if status == Status.DONE:
-            done = "; ".join(filter(None, (incident.remediation_taken, str(action))))
-            Incident.objects.filter(pk=incident.pk).update(remediation_taken=done)
-        if incident.status != Incident.Status.ACTING:
+        incident = services.lock_incident(action.incident_id)
+        record_end(incident, action, status, text)
+        if incident.status != Incident.Status.ACTING or services.is_over(step.run):
             return  # a person closed it meanwhile
         incident_services.transition(
             incident, Incident.Status.PROVING, actor="executor", text="watching whether it helped"
@@ -153,18 +170,29 @@ def _conclude(step: Step, action: Action, status: Action.Status, text: str, seri
             services.add_step(step.run, Step.Agent.COMMUNICATOR)
 
 
+def record_end(incident: Incident, action: Action, status: Action.Status, text: str) -> None:
+    """Write an executed action's result, as one worker only, and say it on the timeline."""
+    if not services.change(action, status, finished_at=timezone.now(), result=clean(text)):
+        return
+    said = f"{action}: {status.label}" + ("" if status == Status.DONE else f" ({action.result})")
+    data = {"action": action.pk, "status": status}
+    incident_services.record(incident, Event.Kind.EXECUTED, "executor", said, data)
+    if status == Status.DONE:
+        done = "; ".join(filter(None, (incident.remediation_taken, str(action))))
+        Incident.objects.filter(pk=incident.pk).update(remediation_taken=done)
+
+
 def _stop(step: Step, action: Action, status: Action.Status, why: str) -> None:
     """Nothing was done, and nothing will be by this action; watch on and tell."""
-    incident = action.incident
     with transaction.atomic():
         if not step.finish(finished_at=timezone.now()):
             return
+        incident = services.lock_incident(action.incident_id)
         services.change(action, status, result=clean(why))
         incident_services.record(
             incident, Event.Kind.REFUSED, "authorize", f"{action}: {why}", {"action": action.pk}
         )
-        incident.refresh_from_db()
-        if incident.status == Incident.Status.ACTING:
+        if incident.status == Incident.Status.ACTING and not services.is_over(step.run):
             incident_services.transition(
                 incident, Incident.Status.PROVING, actor="executor", text="no action; watching"
             )

@@ -12,6 +12,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
+from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from agents import cases, findings, reconcile
@@ -20,7 +22,7 @@ from agents.tools import alertmanager
 from agents.tools.base import ToolError
 from agents.tools.prometheus_client import Prometheus, Target
 from incidents import intake, jobs
-from incidents.alertmanager import Alert
+from incidents.alertmanager import Alert, is_watchdog_name
 from incidents.models import Episode
 
 logger = logging.getLogger(__name__)
@@ -42,10 +44,13 @@ def run() -> dict[str, Any]:
             continue
         if found is not None:
             all_found[name] = found
-    opened = [incident for name, found in all_found.items() for incident in _report(name, found, quiet=first)]
-    opened += _missed_by_deliveries(errors, quiet=first)
-    if first:
-        reconcile.tell_adopted(opened)
+    listing = _listing(errors)
+    with transaction.atomic():  # what is adopted is told, or adopted again
+        opened = [pk for name, found in all_found.items() for pk in _report(name, found, quiet=first)]
+        if listing is not None:
+            opened += reconcile.open_missed(listing, quiet=first)
+        if first:
+            reconcile.tell_adopted(opened)
     counts = {name: len(found) for name, found in all_found.items()}
     return {"findings": counts, "incidents": sorted(set(opened)), "errors": errors}
 
@@ -112,18 +117,21 @@ def _report(name: str, found: Iterable[Alert], *, quiet: bool) -> list[int]:
     return intake.apply_alerts(source=SOURCE, alerts=[*alerts.values(), *gone], quiet=quiet)
 
 
-def _missed_by_deliveries(errors: dict[str, str], *, quiet: bool) -> list[int]:
+def _listing(errors: dict[str, str]) -> alertmanager.Listing | None:
     if settings.ALERTMANAGER_URL is None:
-        return []
+        return None
     try:
-        return reconcile.open_missed(alertmanager.listing(), quiet=quiet)
+        return alertmanager.listing()
     except ToolError as error:
         errors["alertmanager"] = str(error)
-        return []
+        return None
 
 
 def _silent_watchdogs() -> list[Alert] | None:
-    """A watchdog that stopped coming: the road from Prometheus to here is broken."""
+    """A watchdog that stopped coming: the road from Prometheus to here is broken.
+
+    Also one that ended: when Prometheus dies, Alertmanager says that its watchdog is resolved.
+    """
     if not settings.WATCHDOG_SECONDS:
         return None
     since = timezone.now() - timedelta(seconds=settings.WATCHDOG_SECONDS)
@@ -131,10 +139,20 @@ def _silent_watchdogs() -> list[Alert] | None:
         _finding(
             {"alertname": "WatchdogSilent", "severity": "critical", "watchdog": row.alert_name},
             f"{row.alert_name} was last heard {row.last_seen_at:%Y-%m-%d %H:%M} UTC",
-            {"watchdog": row.pk},
+            {"watchdog": {"source": row.source, "fingerprint": row.fingerprint}},
         )
-        for row in Episode.objects.quiet_since(since).filter(incident=None)
+        for row in _watchdogs()
+        if row.last_seen_at < since
     ]
+
+
+def _watchdogs() -> QuerySet[Episode]:
+    """The latest episode of each watchdog; other alerts without an incident are ends that came first."""
+    rows = Episode.objects.filter(incident=None).order_by()
+    names = rows.values_list("alert_name", flat=True).distinct()
+    dogs = rows.filter(alert_name__in=[name for name in names if is_watchdog_name(name)])
+    last = dogs.values("source", "fingerprint").annotate(last=Max("id")).values("last")
+    return Episode.objects.filter(pk__in=last).order_by("pk")
 
 
 LOOKS = {"prometheus": _targets_down, "docker": _sick_containers, "watchdog": _silent_watchdogs}

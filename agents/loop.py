@@ -178,7 +178,7 @@ def _read_answer(brief: Brief[A], turn: Turn) -> tuple[A | None, str]:
     if turn.answer is None:
         return None, "answer by calling the submit tool, or call one of the tools offered"
     try:
-        return brief.answer.model_validate(dict(turn.answer)), ""
+        return brief.answer.model_validate(clean_tree(turn.answer)), ""
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         return None, "the answer does not fit its form: " + "; ".join(problems)

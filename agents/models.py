@@ -52,6 +52,9 @@ class Step(QueueRow):
     focus = models.ForeignKey(
         Target, models.SET_NULL, null=True, help_text="Which of the incident's targets it is about"
     )
+    asked_by = models.CharField(
+        max_length=150, blank=True, default="", help_text="Who wanted the Healer to ask again"
+    )
     rung = models.CharField(
         max_length=12, blank=True, default="", help_text="Who reasoned: model or playbooks"
     )
@@ -136,7 +139,7 @@ class ActionQuerySet(models.QuerySet["Action"]):
 
     def outcomes(self) -> ActionQuerySet:
         """Actions of which the proof said whether they helped, the latest first."""
-        return self.filter(helped__isnull=False).order_by("-executing_at")
+        return self.changes().filter(helped__isnull=False).order_by("-executing_at")
 
 
 class Action(models.Model):
@@ -174,6 +177,9 @@ class Action(models.Model):
     expires_at = models.DateTimeField(null=True)
     decided_at = models.DateTimeField(null=True)
     decided_by = models.CharField(max_length=150, blank=True, default="")
+    by_person = models.BooleanField(
+        default=False, editable=False, help_text="A person decided; not told by the name, which may be any"
+    )
     executing_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     result = models.TextField(blank=True, default="")

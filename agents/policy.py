@@ -19,13 +19,16 @@ from agents import protection
 from agents.actions import SPECS, TargetState
 from agents.models import Action, Pause
 from agents.reading import ExpressionState
-from incidents.models import Target
+from incidents.models import Episode, Target
 
 Effect = Literal["allow", "ask", "refuse"]
 HOUR = timedelta(hours=1)
 MODE_LABEL = "homelab.remediation"
 BREAKER_AFTER = 2
-UNANSWERED = (Action.Status.EXPIRED, Action.Status.REJECTED)
+# Questions that were answered with no or let pass; a question is withdrawn when its incident is closed.
+ASKED = Q(status__in=(Action.Status.EXPIRED, Action.Status.REJECTED)) | Q(
+    status=Action.Status.WITHDRAWN, expires_at__isnull=False, decided_at=None
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Facts:
     protected: str | None
     paused: str | None
     stopped_by: str | None
+    frozen: bool
     asked_before: bool
     restarts_last_hour: int
     since_last: timedelta | None
@@ -89,7 +93,7 @@ def _ask(code: str, text: str) -> Reason:
 def not_bound(facts: Facts) -> Reason | None:
     if facts.bound and facts.target_kind_fits:
         return None
-    return _refuse("not_bound", f"{facts.target} is not what this incident's labels name")
+    return _refuse("not_bound", f"{facts.target} is not what a firing alert of this incident names")
 
 
 def adopted(facts: Facts) -> Reason | None:
@@ -137,6 +141,11 @@ def stopped_by_hand(facts: Facts) -> Reason | None:
     return _ask("stopped", "the engine no longer knows whether somebody stopped it by hand")
 
 
+def frozen(facts: Facts) -> Reason | None:
+    """`docker pause` is a person's hand, too, and a restart would undo it."""
+    return _ask("frozen", "somebody paused it") if facts.frozen else None
+
+
 def restart_limit(facts: Facts) -> Reason | None:
     if facts.restarts_last_hour < settings.RESTARTS_PER_HOUR:
         return None
@@ -182,6 +191,7 @@ RULES: tuple[Rule, ...] = (
     protected,
     paused,
     stopped_by_hand,
+    frozen,
     restart_limit,
     cooldown,
     change_limit,
@@ -222,13 +232,14 @@ def gather(action: Action, *, state: TargetState, fault: ExpressionState, fault_
     return Facts(
         target=target.key,
         target_kind_fits=SPECS[action.kind].target_kind == target.kind and target.gone_at is None,
-        bound=incident.episodes.filter(target=target).exists(),
+        bound=Episode.objects.firing().filter(incident=incident, target=target).exists(),
         adopted=incident.adopted,
         mode=settings.REMEDIATION_MODE,
         label=_label(state),
         protected=protection.reason(target, state),
         paused=pause_reason(target, now),
         stopped_by=state.stopped_by,
+        frozen=state.status_class == "paused",
         asked_before=_asked_before(action, state),
         restarts_last_hour=begun.filter(target=target, executing_at__gt=now - HOUR).count(),
         since_last=now - last.executing_at if last and last.executing_at else None,
@@ -257,10 +268,10 @@ def pause_reason(target: Target, now: datetime) -> str | None:
 
 
 def _asked_before(action: Action, state: TargetState) -> bool:
-    """Whether this very stop was asked about before; a person is asked once."""
-    if state.stopped_at is None:
+    """Whether this very stop was asked about before: a person is asked once, unless a person wants it."""
+    if state.stopped_at is None or action.step.asked_by:
         return False
-    asked = Action.objects.filter(target=action.target, status__in=UNANSWERED).exclude(pk=action.pk)
+    asked = Action.objects.filter(ASKED, target=action.target).exclude(pk=action.pk)
     return asked.filter(target_state__stopped_at=state.stopped_at).exists()
 
 

@@ -22,11 +22,17 @@ from promql_parser import (
 
 # The parser recurses on the stack, and an expression comes from whoever may post an alert: one that
 # nests some thousand deep would end the process. A rule written for people has a few dozen of these.
-MAX_LENGTH = 20_000
+# The length alone keeps the parser from that; the other two keep it quick, and Python's own stack whole.
+MAX_LENGTH = 4_000
 MAX_OPERATIONS = 400
-_STRING = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|`[^`]*`', re.DOTALL)
-_MATCHERS = re.compile(r"\{[^{}]*\}")
-_OPERATION = re.compile(r"[-+*/%^(]|[<>=]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+MAX_DEPTH = 100
+# In one pattern, for each hides the other: a quote in a comment opens no string, `#` in a string no comment.
+_STRING_OR_COMMENT = re.compile(
+    r"""(?P<string>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)|\#[^\r\n]*""", re.DOTALL
+)
+_MATCHERS = re.compile(r"\{[\w\s:.,=!~]*\}")
+_OPERATION = re.compile(r"[-+*/%^(\[]|[<>=]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+_BRACKET = re.compile(r"[(){}\[\]]")
 
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -95,13 +101,24 @@ def quote(value: str) -> str:
 def _parse(expr: str) -> Expr:
     if len(expr) > MAX_LENGTH:
         raise PromQLError(f"expression of {len(expr)} characters, more than {MAX_LENGTH}")
-    bare = _MATCHERS.sub("", _STRING.sub("", expr))
-    if len(_OPERATION.findall(bare)) > MAX_OPERATIONS:
-        raise PromQLError(f"expression with more than {MAX_OPERATIONS} operations")
+    # What is measured is what is parsed: two readings of where a comment ends must not differ.
+    code = _STRING_OR_COMMENT.sub(lambda match: match["string"] or " ", expr)
+    _check_size(_MATCHERS.sub("", _STRING_OR_COMMENT.sub(" ", expr)))
     try:
-        return promql_parser.parse(expr)
+        return promql_parser.parse(code)
     except ValueError as error:
         raise PromQLError(f"cannot read the expression: {error}") from error
+
+
+def _check_size(bare: str) -> None:
+    """PromQLError when there is more to parse than a rule has; `bare` is without strings and matchers."""
+    if len(_OPERATION.findall(bare)) > MAX_OPERATIONS:
+        raise PromQLError(f"expression with more than {MAX_OPERATIONS} operations")
+    depth = 0
+    for bracket in _BRACKET.findall(bare):
+        depth += 1 if bracket in "([{" else -1
+        if depth > MAX_DEPTH:
+            raise PromQLError(f"expression with more than {MAX_DEPTH} brackets within each other")
 
 
 def _walk(root: Expr) -> Iterator[tuple[Expr, float]]:

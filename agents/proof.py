@@ -20,9 +20,9 @@ from agents.models import Action, CrewRun
 from agents.reading import ExpressionState, read_expression
 from agents.tools import docker
 from agents.tools.base import ToolError
-from agents.tools.prometheus_alert import Question, question_of
-from agents.tools.prometheus_client import Prometheus
-from incidents.models import Episode, Incident, Verdict
+from agents.tools.prometheus_alert import check_alert, question_of
+from agents.tools.prometheus_client import OneLook, Prometheus
+from incidents.models import Episode, Incident, Target, Verdict
 
 Begun = Literal["none", "done", "failed", "unknown"]
 # What a clearing means. Without knowing whether our action took place, nobody knows whose merit it is.
@@ -38,17 +38,27 @@ BEGUN: dict[str, Begun] = {
     Action.Status.FAILED: "failed",
 }
 MAX_EPISODES = 20
+# More alerts than this are no false alarm, or not one that code may tell.
+MAX_FALSE_ALERTS = 5
+LOOK_SECONDS = 45.0
+# Looks come every few seconds. After a longer silence nobody knows whether it stayed clear.
+MAX_GAP_SECONDS = 30.0
 HEALTHY = (None, "healthy")  # None: the container has no health check
 FIRING, CLEARED, UNKNOWN = ExpressionState.FIRING, ExpressionState.CLEARED, ExpressionState.UNKNOWN
 
 
 @dataclass(frozen=True)
 class Look:
-    """One reading of all of an incident's alerts; `fresh` are the selectors that have samples of them."""
+    """One reading of all of an incident's alerts; `fresh` are the selectors that have samples of them.
+
+    `firing`: the episodes that were seen to be true. `away`: Prometheus did not answer.
+    """
 
     state: ExpressionState
     reason: str
     fresh: tuple[str, ...] = ()
+    firing: tuple[int, ...] = ()
+    away: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ class Progress:
     cleared_since: float | None = None
     ended_since: float | None = None  # when the sender had resolved everything
     looks: int = 0
+    looked_at: float | None = None
     last: str = ""
 
     @property
@@ -93,7 +104,7 @@ def begin(
     series: tuple[str, ...] = (),
 ) -> Progress:
     """A new series; the patience covers the longest range in the expressions, which clears only so late."""
-    longest = max((_range_of(episode) for episode in _episodes(incident)), default=0.0)
+    longest = max((_range_of(episode) for episode in _window(_episodes(incident))), default=0.0)
     return Progress(
         action=action,
         began_at=time.time(),
@@ -106,18 +117,32 @@ def begin(
 
 def begun(run: CrewRun) -> Begun:
     """What became of the actions of a run so far; of several, what says least about whose merit it is."""
-    found = set(Action.objects.filter(step__run=run).values_list("status", flat=True))
+    found = set(Action.objects.changes().filter(step__run=run).values_list("status", flat=True))
     for status, name in BEGUN.items():
         if status in found:
             return name
     return "none"
 
 
-def judge(progress: Progress, look: Look, *, now: float, ended: bool, waiting: bool = False) -> Judgement:
-    """What a look adds to a series. `ended`: the sender has resolved every alert. `waiting`: for a person."""
+def judge(
+    progress: Progress,
+    look: Look,
+    *,
+    now: float,
+    ended: bool,
+    waiting: bool = False,
+    began: float | None = None,
+) -> Judgement:
+    """What a look adds to a series. `ended`: the sender has resolved every alert. `waiting`: for a person,
+    or for the crew. `began`: when the look began, which may take a while.
+    """
     if waiting:
         progress = replace(progress, began_at=now)
-    seen = replace(progress, looks=progress.looks + 1, last=f"{look.state.value}: {look.reason}")
+    if progress.looked_at is not None and (began or now) - progress.looked_at > MAX_GAP_SECONDS:
+        progress = replace(progress, cleared_since=None)  # nobody looked: what was seen before holds no more
+    seen = replace(
+        progress, looks=progress.looks + 1, looked_at=now, last=f"{look.state.value}: {look.reason}"
+    )
     seen = replace(seen, ended_since=(progress.ended_since or now) if ended else None)
     if look.state is CLEARED:
         return _judge_cleared(replace(seen, cleared_since=progress.cleared_since or now), look, now)
@@ -138,7 +163,11 @@ def _judge_cleared(seen: Progress, look: Look, now: float) -> Judgement:
 
 def _judge_firing(seen: Progress, look: Look, now: float, *, relapsed: bool) -> Judgement:
     if not seen.acted:
-        return Judgement(seen, None)  # nothing was done, so nothing failed: people were told, we keep looking
+        # Nothing was done, so nothing failed: people were told, and we keep looking while somebody alerts.
+        if seen.ended_since is None or now - seen.ended_since < seen.timeout:
+            return Judgement(seen, None)
+        note = f"the sender says resolved, its expression is still true: {look.reason}"
+        return Judgement(seen, Verdict.UNKNOWN, note)
     if relapsed:
         return Judgement(
             seen, Verdict.RELAPSED, f"cleared, and fired again within the hold window: {look.reason}"
@@ -172,20 +201,118 @@ class Clock:
             return None
 
 
+@dataclass
+class Watcher:
+    """Reads alerts one after another: one client, one deadline for all, and no waiting for the dead twice."""
+
+    progress: Progress | None = None
+    client: OneLook | None = field(
+        default_factory=lambda: (
+            OneLook(settings.PROMETHEUS_URL, seconds=LOOK_SECONDS) if settings.PROMETHEUS_URL else None
+        )
+    )
+    ends: float = field(default_factory=lambda: time.monotonic() + LOOK_SECONDS)
+
+    def look(self, episode: Episode) -> Look:
+        """Read one alert: our own check of a container, or the expression."""
+        condition = episode.condition or {}
+        if time.monotonic() > self.ends:
+            return Look(UNKNOWN, f"a look takes longer than {LOOK_SECONDS:g} s")
+        if "container" in condition:
+            return _observe_container(str(condition["container"]))
+        if "watchdog" in condition:
+            return _observe_watchdog(condition["watchdog"])
+        if "audit" in condition:
+            return _observe_audit(str(condition["audit"]))
+        if self.client is None:
+            origin = cases.prometheus_of(episode)
+            where = f"the alert came from {origin}" if origin else "the alert names no Prometheus"
+            return Look(UNKNOWN, f"proof unavailable: PROMETHEUS_URL is not set ({where})")
+        return self._read(self.client, episode)
+
+    def _read(self, client: OneLook, episode: Episode) -> Look:
+        try:
+            question = question_of(
+                client,
+                alert_name=episode.alert_name,
+                labels=episode.labels,
+                expression=cases.expression_of(episode),
+                ended=episode.ends_at is not None,
+            )
+        except ToolError as error:
+            return Look(UNKNOWN, str(error), away=client.failed is not None)
+        wanted = self.progress.must_be_fresh if self.progress else ()
+        own = _selectors(question.expression) if wanted else []
+        reading = read_expression(
+            client,
+            question.expression,
+            episode.labels,
+            rule_labels=question.rule_labels,
+            newer_than=self.progress.newer_than if self.progress else None,
+            must_be_fresh=[selector for selector in wanted if selector in own],
+            since=episode.starts_at.timestamp(),
+        )
+        return Look(reading.state, reading.reason, reading.fresh, away=client.failed is not None)
+
+
 def observe(incident: Incident, progress: Progress | None = None) -> Look:
-    """Read every alert of an incident; the worst state of them counts."""
+    """Read the alerts of an incident; the worst state of them counts."""
     episodes = _episodes(incident)
     if not episodes:
         return Look(UNKNOWN, "the incident has no alert")
-    looks = [observe_episode(episode, progress) for episode in episodes]
-    worst = next((look for state in (FIRING, UNKNOWN) for look in looks if look.state is state), looks[0])
-    return replace(worst, fresh=tuple(dict.fromkeys(each for look in looks for each in look.fresh)))
+    return _observe(episodes, progress)
+
+
+def observe_target(incident: Incident, target: Target) -> Look:
+    """Is the fault of this target still there? Of the incident's alerts only those about it that fire.
+
+    Another one's fault is no reason to change this one.
+    """
+    episodes = [row for row in _episodes(incident) if row.ends_at is None and row.target_id == target.pk]
+    if not episodes:
+        return Look(UNKNOWN, f"no alert about {target.key} is firing")
+    return _observe(episodes)
+
+
+def observe_episode(episode: Episode, progress: Progress | None = None) -> Look:
+    """Read one alert."""
+    return Watcher(progress).look(episode)
+
+
+def _observe(episodes: list[Episode], progress: Progress | None = None) -> Look:
+    window = _window(episodes, progress.looks if progress else 0)
+    watcher = Watcher(progress)
+    looks = {episode.pk: watcher.look(episode) for episode in window}
+    found = list(looks.values())
+    worst = next((look for state in (FIRING, UNKNOWN) for look in found if look.state is state), found[0])
+    unseen = sum(row.ends_at is None and row.pk not in looks for row in episodes)
+    if unseen and worst.state is CLEARED:
+        worst = Look(UNKNOWN, f"{unseen} more alerts are firing than are read in one look ({MAX_EPISODES})")
+    return replace(
+        worst,
+        fresh=tuple(dict.fromkeys(each for look in found for each in look.fresh)),
+        firing=tuple(pk for pk, look in looks.items() if look.state is FIRING),
+        away=any(look.away for look in found),
+    )
 
 
 def _episodes(incident: Incident) -> list[Episode]:
-    """The latest episode of each alert; of more than MAX_EPISODES, the first (a storm has one cause)."""
-    latest = {(row.source, row.fingerprint): row for row in incident.episodes.order_by("id")}
-    return list(latest.values())[:MAX_EPISODES]
+    """The latest episode of each alert."""
+    return list({(row.source, row.fingerprint): row for row in incident.episodes.order_by("id")}.values())
+
+
+def _window(episodes: list[Episode], turn: int = 0) -> list[Episode]:
+    """At most MAX_EPISODES of them, others at every turn; those that fire by their sender first."""
+    firing = _in_turn([row for row in episodes if row.ends_at is None], MAX_EPISODES, turn)
+    ended = [row for row in episodes if row.ends_at is not None]
+    return firing + _in_turn(ended, MAX_EPISODES - len(firing), turn)
+
+
+def _in_turn(rows: list[Episode], room: int, turn: int) -> list[Episode]:
+    if len(rows) <= room:
+        return rows
+    start = turn * room % len(rows)
+    return (rows + rows)[start : start + room]
 
 
 def _range_of(episode: Episode) -> float:
@@ -194,46 +321,6 @@ def _range_of(episode: Episode) -> float:
         return promql.longest_range(expression) if expression else 0.0
     except promql.PromQLError:
         return 0.0
-
-
-def observe_episode(episode: Episode, progress: Progress | None = None) -> Look:
-    """Read one alert: our own check of a container, or the expression."""
-    condition = episode.condition or {}
-    if "container" in condition:
-        return _observe_container(str(condition["container"]))
-    if "watchdog" in condition:
-        return _observe_watchdog(int(condition["watchdog"]))
-    if "audit" in condition:
-        return _observe_audit(str(condition["audit"]))
-    if settings.PROMETHEUS_URL is None:
-        origin = cases.prometheus_of(episode)
-        where = f"the alert came from {origin}" if origin else "the alert names no Prometheus"
-        return Look(UNKNOWN, f"proof unavailable: PROMETHEUS_URL is not set ({where})")
-    client = Prometheus(settings.PROMETHEUS_URL)
-    try:
-        question = _question(client, episode)
-    except ToolError as error:
-        return Look(UNKNOWN, str(error))
-    wanted = progress.must_be_fresh if progress else ()
-    own = _selectors(question.expression) if wanted else []
-    reading = read_expression(
-        client,
-        question.expression,
-        episode.labels,
-        rule_labels=question.rule_labels,
-        newer_than=progress.newer_than if progress else None,
-        must_be_fresh=[selector for selector in wanted if selector in own],
-    )
-    return Look(reading.state, reading.reason, reading.fresh)
-
-
-def _question(client: Prometheus, episode: Episode) -> Question:
-    return question_of(
-        client,
-        alert_name=episode.alert_name,
-        labels=episode.labels,
-        expression=cases.expression_of(episode),
-    )
 
 
 def _selectors(expression: str) -> list[str]:
@@ -246,38 +333,59 @@ def _selectors(expression: str) -> list[str]:
 def adopt_state_checks(incident: Incident) -> None:
     """An alert that names no expression, about a container that is down: the container's state is its proof.
 
-    Only when it is seen to be down: an alert about something else must not be proved by a container that
-    runs anyway.
+    Only when it is seen to be down, and only when the alert itself is about it: an alert about something
+    else must not be proved by a container that runs anyway.
     """
-    for episode in _episodes(incident):
-        target = episode.target or incident.target
+    watcher = Watcher()
+    for episode in _window(_episodes(incident)):
+        target = episode.target
         if (
             episode.condition is not None
             or target is None
             or target.kind != "docker"
-            or _has_expression(episode)
+            or time.monotonic() > watcher.ends
+            or _has_expression(episode, watcher.client)
         ):
             continue
         if _observe_container(target.key).state is FIRING:
             Episode.objects.filter(pk=episode.pk).update(condition={"container": target.key})
 
 
-def _has_expression(episode: Episode) -> bool:
+def _has_expression(episode: Episode, client: OneLook | None) -> bool:
     """Whether anybody knows the alert's expression; also when the one who would know cannot be asked."""
     if cases.expression_of(episode) is not None:
         return True
-    if settings.PROMETHEUS_URL is None:
+    if client is None:
         return bool(episode.generator_url)
     try:
-        return bool(Prometheus(settings.PROMETHEUS_URL).rule(episode.alert_name))
+        return bool(client.rule(episode.alert_name))
     except ToolError:
         return True
 
 
-def _observe_watchdog(pk: int) -> Look:
-    """Whether a watchdog alert is heard again."""
+def never_fired(incident: Incident) -> bool:
+    """Whether each alert of an incident was false since before its start, by its expression's history."""
+    episodes = list(incident.episodes.order_by("id")[: MAX_FALSE_ALERTS + 1])
+    client = Watcher().client
+    if client is None or not 0 < len(episodes) <= MAX_FALSE_ALERTS:
+        return False
+    return all(_never_fired(client, incident, episode) for episode in episodes)
+
+
+def _never_fired(client: OneLook, incident: Incident, episode: Episode) -> bool:
+    if episode.condition is not None and cases.expression_of(episode) is None:
+        return False
+    try:
+        check = check_alert(client, cases.of_episode(incident, episode))
+    except ToolError:
+        return False
+    return check.reading.state is CLEARED and check.was_firing is False
+
+
+def _observe_watchdog(watchdog: dict[str, str]) -> Look:
+    """Whether a watchdog alert, named by source and fingerprint, is heard again; in whatever episode."""
     since = timezone.now() - timedelta(seconds=settings.WATCHDOG_SECONDS)
-    if Episode.objects.filter(pk=pk, last_seen_at__gte=since).exists():
+    if Episode.objects.filter(**watchdog, last_seen_at__gte=since).exists():
         return Look(CLEARED, "the watchdog is heard again")
     return Look(FIRING, f"the watchdog was not heard for {settings.WATCHDOG_SECONDS} s")
 

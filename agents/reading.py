@@ -72,11 +72,13 @@ def read_expression(
     rule_labels: Labels | None = None,
     newer_than: float | None = None,
     must_be_fresh: Collection[str] = (),
+    since: float | None = None,
 ) -> Reading:
     """Read `expr` for the alert with `labels`. Never raises: what cannot be told is UNKNOWN, with the reason.
 
     `rule_labels` are those that the rule itself sets. `newer_than`: samples at or before this time, by
-    Prometheus's clock, prove nothing. `must_be_fresh`: selectors that had samples before, so must have now.
+    Prometheus's clock, prove nothing. `must_be_fresh`: selectors that had samples before, so must have now;
+    when none is named, those are that had some at `since`, the alert's start, or all if that is unknown.
     """
     alert = Identity(labels, rule_labels or {})
     now: float | None = None
@@ -85,15 +87,16 @@ def read_expression(
         rows = client.instant(expr, now)
         found = _read_rows(rows, alert)
         newest = _newest_samples(client, expr, alert, now, must_be_fresh, lenient=found is not None)
+        fresh = tuple(each for each, time in newest.items() if _is_fresh(time, newer_than))
+        stale = tuple(each for each in newest if each not in fresh)
+        if found is None:
+            missing = [each for each in stale if each in must_be_fresh]
+            if not must_be_fresh:
+                missing = _had_before(client, stale, alert, since) or ([] if fresh else list(stale))
+            found = (*_judge_silence(newest, fresh, missing, newer_than), None)
     except (ToolError, PromQLError) as error:
         return Reading(ExpressionState.UNKNOWN, str(error), at=now)
-    fresh = tuple(
-        each
-        for each, time in newest.items()
-        if time is not None and (newer_than is None or time > newer_than)
-    )
-    state, reason, value = found or (*_judge_silence(newest, fresh, newer_than, must_be_fresh), None)
-    stale = tuple(each for each in newest if each not in fresh)
+    state, reason, value = found
     return Reading(state, reason, value, now, len(rows), fresh, stale, newest)
 
 
@@ -103,6 +106,23 @@ def selectors_with_samples(
     """The selectors of `expr` that returned samples of this alert at that time. ToolError, PromQLError."""
     alert = Identity(labels, rule_labels or {})
     return tuple(each for each in selectors(expr) if newest_sample(client, each, alert, at) is not None)
+
+
+def _is_fresh(time: float | None, newer_than: float | None) -> bool:
+    return time is not None and (newer_than is None or time > newer_than)
+
+
+def _had_before(
+    client: Prometheus, stale: Collection[str], alert: Identity, since: float | None
+) -> list[str]:
+    """Of the selectors without new samples those that had some when the alert began.
+
+    One that never had any (a maintenance flag, say) may stay silent. One that had some and is silent may be
+    why the expression is: the other side of a division is no proof for it.
+    """
+    if since is None:
+        return list(stale)
+    return [each for each in stale if newest_sample(client, each, alert, since) is not None]
 
 
 def newest_sample(client: Prometheus, selector: str, alert: Identity, at: float) -> float | None:
@@ -146,12 +166,10 @@ def _read_rows(rows: Samples, alert: Identity) -> tuple[ExpressionState, str, fl
 def _judge_silence(
     newest: Mapping[str, float | None],
     fresh: Collection[str],
+    missing: Collection[str],
     newer_than: float | None,
-    must_be_fresh: Collection[str],
 ) -> tuple[ExpressionState, str]:
     """No row is this alert. That clears it only if the series it reads are still there, with new samples."""
-    stale = [each for each in newest if each not in fresh]
-    missing = [each for each in stale if each in must_be_fresh] or ([] if fresh else stale)
     gone = [each for each in missing if newest[each] is None]
     if not newest:
         return ExpressionState.UNKNOWN, "the expression reads no series, so its silence cannot be checked"

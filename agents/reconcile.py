@@ -20,12 +20,15 @@ from agents import findings
 from agents.tools import alertmanager
 from agents.tools.base import ToolError
 from incidents import intake, jobs, notifications
-from incidents.models import Episode, Incident
+from incidents.alertmanager import Alert
+from incidents.models import Delivery, Episode, Incident
 
 JOB = "reconcile"
 SOURCE = "alertmanager"
-# A delivery may be on its way: Alertmanager waits group_wait before it sends.
-GRACE = timedelta(seconds=30)
+# A delivery may be on its way: Alertmanager waits group_wait before it sends a group, and group_interval before
+# it sends what came to the group later. Where nothing was ever delivered, nothing is waited for.
+GRACE = timedelta(minutes=6)
+GRACE_WITHOUT_DELIVERIES = timedelta(seconds=30)
 # A resolve may be on its way too: Alertmanager waits group_interval before it sends.
 RESOLVE_GRACE = timedelta(minutes=10)
 POLLS = 3  # so many in a row decide; their times are kept
@@ -43,28 +46,53 @@ def run() -> dict[str, Any]:
         return {**before, "error": str(error)}
     now = timezone.now()
     polls = [*map(datetime.fromisoformat, before.get("polls", [])), now][-POLLS:]
-    opened = open_missed(listing, quiet=first)
-    if first:
-        tell_adopted(opened)
+    with transaction.atomic():  # what is adopted is told, or adopted again
+        opened = open_missed(listing, quiet=first)
+        if first:
+            tell_adopted(opened)
     _mark_listed(listing, now)
     ended = _end_unlisted(polls)
     return {"polls": [poll.isoformat() for poll in polls], "opened": opened, "ended": ended}
 
 
+@transaction.atomic
 def open_missed(listing: alertmanager.Listing, *, quiet: bool) -> list[int]:
     """Open active alerts for which no episode is; `quiet` adopts them. Their incidents."""
     # Whatever source brought it: an alert must not open a second incident because it is listed, too.
-    mine = Episode.objects.firing().filter(fingerprint__in=[alert.fingerprint for alert in listing.active])
-    known = set(mine.values_list("fingerprint", flat=True))
-    old = timezone.now() - GRACE
-    missed = [alert for alert in listing.active if alert.fingerprint not in known and alert.starts_at < old]
-    if not missed:
-        return []
+    fingerprints = [alert.fingerprint for alert in listing.active]
+    rows = Episode.objects.firing().filter(fingerprint__in=fingerprints).select_related("incident")
+    known = {row.fingerprint: row for row in rows.order_by("-id")}
+    grace = GRACE if Delivery.objects.exists() else GRACE_WITHOUT_DELIVERIES
+    old = timezone.now() - grace
+    opened: set[int] = set()
+    for key, group in listing.groups.items():
+        missed = [
+            alert
+            for alert in group
+            if alert.starts_at < old and _is_missed(alert, known.get(alert.fingerprint))
+        ]
+        if missed:
+            here = [known[alert.fingerprint] for alert in group if alert.fingerprint in known]
+            opened.update(_open_group(key, missed, here, quiet=quiet))
+    return sorted(opened)
+
+
+def _is_missed(alert: Alert, known: Episode | None) -> bool:
+    """No episode is of it; or it fires anew, and nobody said that it had ended before its verdict."""
+    if known is None:
+        return True
+    closed = known.incident is not None and known.incident.status == Incident.Status.CLOSED
+    return closed and known.source == SOURCE and alert.starts_at > known.starts_at
+
+
+def _open_group(key: str, missed: list[Alert], here: list[Episode], *, quiet: bool) -> list[int]:
+    """Open alerts of one group, in the incident of those of the group that somebody brought already."""
+    open_now = [row.incident for row in here if row.incident and row.incident.verdict is None]
+    beside = min((incident.pk for incident in open_now), default=None)
     began = timezone.now()
-    with transaction.atomic():
-        opened = intake.apply_alerts(source=SOURCE, alerts=missed, quiet=quiet)
-        fresh = _fingerprints([alert.fingerprint for alert in missed])
-        fresh.filter(first_seen_at__gte=began).update(polled=True)
+    opened = intake.apply_alerts(source=SOURCE, alerts=missed, group_key=key, quiet=quiet, beside=beside)
+    fresh = _fingerprints([alert.fingerprint for alert in missed])
+    fresh.filter(first_seen_at__gte=began).update(polled=True)
     return opened
 
 
@@ -80,7 +108,9 @@ def _fingerprints(some: list[str]) -> QuerySet[Episode]:
 
 
 def _mark_listed(listing: alertmanager.Listing, now: datetime) -> None:
-    _fingerprints(sorted(listing.fingerprints)).update(listed_at=now)
+    listed = _fingerprints(sorted(listing.fingerprints))
+    listed.update(listed_at=now)
+    listed.filter(polled=True).update(last_seen_at=now)  # the only news of it there is: also of a watchdog
 
 
 def _end_unlisted(polls: list[datetime]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from agents.actions import TargetState, digest
@@ -26,6 +26,12 @@ class NotWaiting(Exception):
     def __init__(self, action: Action) -> None:
         super().__init__(f"{action} is {action.get_status_display()}")
         self.action = action
+
+
+class NotNow(Exception):
+    """What a step wants cannot be: somebody changed the incident meanwhile. Everything of it is undone, and
+    the step is put back to look anew.
+    """
 
 
 class CannotAsk(Exception):
@@ -47,6 +53,7 @@ def start_run(incident_id: int) -> CrewRun | None:
     return run
 
 
+@transaction.atomic
 def add_step(
     run: CrewRun,
     agent: Step.Agent,
@@ -54,14 +61,42 @@ def add_step(
     after: float = 0.0,
     output: Any = None,
     focus: Target | None = None,
+    asked_by: str = "",
 ) -> Step:
-    """Append an agent's next step to a run, due after some seconds."""
+    """Append an agent's next step to a run, due after some seconds.
+
+    NotNow when the run is finished: then there is nothing left but to tell people.
+    """
+    if agent != Step.Agent.COMMUNICATOR and is_over(run):
+        raise NotNow(f"{run} is finished")
     last = run.steps.filter(agent=agent).aggregate(last=Max("number"))["last"] or 0
     due = timezone.now() + timedelta(seconds=after)
-    step = Step.objects.create(run=run, agent=agent, number=last + 1, due_at=due, output=output, focus=focus)
+    step = Step.objects.create(
+        run=run,
+        agent=agent,
+        number=last + 1,
+        due_at=due,
+        output=output,
+        focus=focus,
+        asked_by=asked_by[:150],
+    )
     if not after:
         hint(Step, step.pk)
     return step
+
+
+def is_over(run: CrewRun) -> bool:
+    """Whether a run is finished; unless it is, it stays open until the transaction ends."""
+    return CrewRun.objects.select_for_update().get(pk=run.pk).finished_at is not None
+
+
+def lock_incident(pk: int) -> Incident:
+    """The incident as it is now, and nobody else's to move until the transaction ends."""
+    return Incident.objects.select_for_update(of=("self",)).get(pk=pk)
+
+
+def has_open_action(incident: Incident) -> bool:
+    return incident.actions.filter(status__in=Action.OPEN).exists()
 
 
 def wake_proof(incident_id: int) -> None:
@@ -74,9 +109,14 @@ def wake_proof(incident_id: int) -> None:
 
 def work_on(run: CrewRun, target: Target) -> None:
     """Let the crew look at another target of the incident, unless it is at one now."""
-    at_work = run.steps.filter(agent__in=(Step.Agent.ANALYST, Step.Agent.HEALER))
-    if not at_work.filter(state__in=(State.WAITING, State.RUNNING)).exists():
+    if not _at_work(run).exists():
         add_step(run, Step.Agent.ANALYST, focus=target)
+
+
+def _at_work(run: CrewRun) -> QuerySet[Step]:
+    """The steps of an Analyst or a Healer that are not done."""
+    live = run.steps.filter(state__in=(State.WAITING, State.RUNNING))
+    return live.filter(agent__in=(Step.Agent.ANALYST, Step.Agent.HEALER))
 
 
 @transaction.atomic
@@ -84,10 +124,10 @@ def finish_run(incident: Incident) -> None:
     """End an incident's open run: what waits in it is over, what is being executed is not touched."""
     now = timezone.now()
     for run in incident.runs.filter(finished_at=None):
+        CrewRun.objects.filter(pk=run.pk).update(finished_at=now)  # first: nobody appends to it from now on
         run.steps.filter(state=State.WAITING).exclude(agent=Step.Agent.COMMUNICATOR).update(
             state=State.DONE, error="the incident was closed", finished_at=now
         )
-        CrewRun.objects.filter(pk=run.pk).update(finished_at=now)
     _withdraw_open(incident, "the incident was closed")
 
 
@@ -121,13 +161,20 @@ def draft(step: Step, *, kind: ActionKind, target: Target, reason: str, state: T
 
 
 def snapshot(state: TargetState) -> dict[str, Any]:
-    return {**state.approved_part(), "stopped_at": state.stopped_at, "started_at": state.started_at}
+    times = {"stopped_at": state.stopped_at, "started_at": state.started_at, "read_at": state.read_at}
+    return {**state.approved_part(), **times}
 
 
 @transaction.atomic
 def propose(action: Action, decision: Decision) -> Action:
-    """Write a proposal together with what `authorize()` said of it, and what follows from that."""
+    """Write a proposal together with what `authorize()` said of it, and what follows from that.
+
+    NotNow when the incident is over, or another change of it is under way or asked about.
+    """
     incident, actor = action.incident, "healer"
+    incident.status = lock_incident(incident.pk).status
+    if incident.status == Status.CLOSED or has_open_action(incident):
+        raise NotNow(f"{incident} is {incident.get_status_display()}: no proposal now")
     action.decision = decision.as_json()
     action.decided_at = timezone.now()
     outcome = {
@@ -147,14 +194,20 @@ def propose(action: Action, decision: Decision) -> Action:
     if decision.effect == "allow":
         _to_executor(action, actor)
     elif decision.effect == "ask":
-        incident_services.transition(
-            incident, Status.AWAITING_APPROVAL, actor=actor, text=f"waits for a yes to: {action}"
-        )
+        _move(incident, Status.AWAITING_APPROVAL, actor, f"waits for a yes to: {action}")
     return action
 
 
+def _move(incident: Incident, to: Incident.Status, actor: str, text: str) -> None:
+    """A transition without which what it belongs to must not be."""
+    if to not in Incident.TRANSITIONS[incident.status] or not incident_services.transition(
+        incident, to, actor=actor, text=text
+    ):
+        raise NotNow(f"{incident} is {incident.get_status_display()}")
+
+
 def _to_executor(action: Action, actor: str) -> None:
-    incident_services.transition(action.incident, Status.ACTING, actor=actor, text=f"goes ahead: {action}")
+    _move(action.incident, Status.ACTING, actor, f"goes ahead: {action}")
     add_step(action.step.run, Step.Agent.EXECUTOR, output={"action": action.pk})
 
 
@@ -162,7 +215,9 @@ def _to_executor(action: Action, actor: str) -> None:
 def approve(action: Action, *, by: str) -> Action:
     """A person's yes, once and in time. NotWaiting when the question is no longer open."""
     action = _waiting(action)
-    change(action, Action.Status.APPROVED, decided_at=timezone.now(), decided_by=by)
+    if Status.ACTING not in Incident.TRANSITIONS[action.incident.status] or is_over(action.step.run):
+        raise NotWaiting(action)
+    change(action, Action.Status.APPROVED, decided_at=timezone.now(), decided_by=by, by_person=True)
     incident_services.record(
         action.incident, Event.Kind.APPROVED, by, f"approved: {action}", {"action": action.pk}
     )
@@ -174,7 +229,8 @@ def approve(action: Action, *, by: str) -> Action:
 def reject(action: Action, *, by: str, reason: str = "") -> Action:
     """A person's no. NotWaiting when the question is no longer open."""
     action = _waiting(action)
-    change(action, Action.Status.REJECTED, decided_at=timezone.now(), decided_by=by, result=reason)
+    answer = {"decided_at": timezone.now(), "decided_by": by, "by_person": True}
+    change(action, Action.Status.REJECTED, result=reason, **answer)
     text = f"rejected: {action}" + (f" ({reason})" if reason else "")
     incident_services.record(action.incident, Event.Kind.REJECTED, by, text, {"action": action.pk})
     incident_services.transition(action.incident, Status.PROVING, actor=by, text="no action; watching on")
@@ -186,7 +242,7 @@ def reject(action: Action, *, by: str, reason: str = "") -> Action:
 def ask_again(action: Action, *, by: str) -> Step:
     """Let the Healer look at today's state and propose anew, after a question that came to nothing.
 
-    CannotAsk when the incident is over, or a question of it is still open.
+    CannotAsk when the incident is over, a question of it is still open, or the crew is at work on it.
     """
     found = _locked(action)
     if found.status == Action.Status.AWAITING_APPROVAL and _is_late(found):
@@ -196,12 +252,16 @@ def ask_again(action: Action, *, by: str) -> Step:
         raise CannotAsk(f"{found} is {found.get_status_display()}")
     if found.incident.status != Status.PROVING:
         raise CannotAsk(f"{found.incident} is {found.incident.get_status_display()}")
-    healer = found.step.run.steps.filter(agent=Step.Agent.HEALER)
-    if healer.filter(state__in=(State.WAITING, State.RUNNING)).exists():
-        raise CannotAsk("the Healer is asked already")
+    run = found.step.run
+    if is_over(run) or has_open_action(found.incident):
+        raise CannotAsk(f"{found.incident} is worked on otherwise by now")
+    if found.target_id in _at_work(run).values_list("focus", flat=True):
+        raise CannotAsk("the crew is asked already")
+    if _at_work(run).exists():
+        raise CannotAsk("the crew is at work on another target")
     text = f"asks again: {found}"
     incident_services.record(found.incident, Event.Kind.ASKED, by, text, {"action": found.pk})
-    return add_step(found.step.run, Step.Agent.HEALER, focus=found.target)
+    return add_step(run, Step.Agent.HEALER, focus=found.target, asked_by=by)
 
 
 def _is_late(action: Action) -> bool:
@@ -209,7 +269,11 @@ def _is_late(action: Action) -> bool:
 
 
 def _locked(action: Action) -> Action:
-    """The action as it is now, and nobody else's to decide until the transaction ends."""
+    """The action as it is now, and nobody else's to decide until the transaction ends.
+
+    The incident is locked first, as by everybody who needs both.
+    """
+    lock_incident(action.incident_id)
     rows = Action.objects.select_for_update(of=("self",)).select_related("incident", "target", "step__run")
     return rows.get(pk=action.pk)
 
@@ -248,7 +312,7 @@ def lock_guard() -> None:
 def settle_outcome(incident: Incident, *, helped: bool | None) -> None:
     """Write on an incident's executed actions what the proof said of them."""
     done = (Action.Status.DONE, Action.Status.FAILED, Action.Status.UNKNOWN)
-    incident.actions.filter(status__in=done, helped=None).update(helped=helped)
+    incident.actions.changes().filter(status__in=done, helped=None).update(helped=helped)
 
 
 @transaction.atomic

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from agents import advance as machine
-from agents import contested, services
+from agents import contested, services, stranded
 from agents.models import Step
 from incidents import turns
 from incidents.queue import sweep
@@ -23,7 +23,7 @@ def start_run(incident_id: int) -> None:
 
 @shared_task
 def settle_contested(episode_id: int) -> None:
-    contested.settle(episode_id)
+    contested.settle_in_turn(episode_id)
 
 
 @shared_task
@@ -33,4 +33,5 @@ def sweep_crew() -> None:
         return
     sweep(Step)
     machine.start_waiting_runs()
-    contested.settle_all()
+    stranded.settle_all()
+    contested.hint_due()

@@ -9,14 +9,16 @@ from django.db import transaction
 from django.utils import timezone
 
 from agents import cases, proof, services
-from agents.models import Action, Step
+from agents.models import Action, CrewRun, Step
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Target, Verdict
+from incidents.queue import State
 
 Status = Incident.Status
 HELPED = {Verdict.VERIFIED: True, Verdict.NOT_FIXED: False, Verdict.RELAPSED: False}
 QUICK_SECONDS = 5.0
-# An expression that nothing was done about is looked at less often; a resolve wakes the look anyway.
+# An expression that nothing was done about is looked at less often; a resolve wakes the look anyway. A
+# Prometheus that is away is asked less often, too: every look at it keeps a worker waiting.
 IDLE_SECONDS = 15.0
 
 
@@ -31,39 +33,57 @@ def look(step: Step) -> None:
         return
     _expire_question(incident)
     progress = proof.Progress.from_json(step.output or {})
+    began = time.time()
     seen = proof.observe(incident, progress)
+    other = _other_target(step, incident, seen)
+    with transaction.atomic():
+        if not step.save_progress():
+            return  # another worker looks now; from here on it waits for this transaction
+        if CrewRun.objects.filter(pk=step.run_id, finished_at__isnull=False).exists():
+            step.finish(finished_at=timezone.now())  # closed, and perhaps opened again, while we looked
+            return
+        if other is not None:
+            services.work_on(step.run, other)
+        _settle(step, incident, progress, seen, began)
+
+
+def _settle(step: Step, incident: Incident, progress: proof.Progress, seen: proof.Look, began: float) -> None:
+    """Judge a look, and close the incident or come back later."""
+    thinking = _is_thinking(step.run)
     judgement = proof.judge(
         progress,
         seen,
         now=time.time(),
         ended=incident.ended_at is not None,
-        waiting=incident.status == Status.AWAITING_APPROVAL,
+        waiting=thinking or incident.status == Status.AWAITING_APPROVAL,
+        began=began,
     )
-    other = _other_target(step, incident) if seen.state is proof.FIRING else None
-    with transaction.atomic():
-        if other is not None:
-            services.work_on(step.run, other)
-            judgement = proof.Judgement(judgement.progress, None)
-        if judgement.verdict is not None:
-            _close(step, incident, judgement)
-        elif step.put_back(seconds=_pause(judgement.progress), output=judgement.progress.as_json()):
-            _note_change(incident, progress, judgement.progress)
+    if judgement.verdict is not None and not thinking:
+        _close(step, incident, judgement)
+        return
+    pause = IDLE_SECONDS if seen.away else _pause(judgement.progress)
+    if step.put_back(seconds=pause, output=judgement.progress.as_json()):
+        _note_change(incident, progress, judgement.progress)
 
 
-def _other_target(step: Step, incident: Incident) -> Target | None:
+def _is_thinking(run: CrewRun) -> bool:
+    """The crew is at one of the incident's targets: no verdict before it is known what will be done."""
+    agents = (Step.Agent.ANALYST, Step.Agent.HEALER)
+    return run.steps.filter(agent__in=agents, state__in=(State.WAITING, State.RUNNING)).exists()
+
+
+def _other_target(step: Step, incident: Incident, seen: proof.Look) -> Target | None:
     """A target of the incident that is down and that the crew has not looked at yet.
 
     One group may bring several, and some of them later than the crew's first look.
     """
-    if incident.status != Status.PROVING:
+    if incident.status != Status.PROVING or not seen.firing:
         return None
     cases.bind_targets(incident)
-    seen = step.run.steps.filter(agent=Step.Agent.ANALYST, focus__isnull=False).values("focus")
-    rows = incident.episodes.firing().filter(target__isnull=False).exclude(target__in=seen)
-    for episode in rows.select_related("target").order_by("id")[: proof.MAX_EPISODES]:
-        if proof.observe_episode(episode).state is proof.FIRING:
-            return episode.target
-    return None
+    known = step.run.steps.filter(agent=Step.Agent.ANALYST, focus__isnull=False).values("focus")
+    rows = incident.episodes.firing().filter(pk__in=seen.firing, target__isnull=False)
+    episode = rows.exclude(target__in=known).select_related("target").order_by("id").first()
+    return episode.target if episode else None
 
 
 def _expire_question(incident: Incident) -> None:

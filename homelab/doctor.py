@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from agents.tools import INTEGRATIONS
 from agents.tools.base import Health
-from homelab import banner, listen
+from homelab import banner, firstrun, listen
 from incidents import notifications
 from incidents.models import Episode
 
@@ -65,7 +65,8 @@ def check_database() -> Health:
 
 def check_server() -> Health:
     """The program itself, if it runs on this machine. That it does not is no fault."""
-    url = listen.local_url()
+    first_run = firstrun.read(settings.DATA_DIR)  # it knows a port that was given for one start only
+    url = first_run["url"] if first_run else listen.local_url()
     try:
         answer = requests.get(f"{url}/health", timeout=TIMEOUT)
         body = answer.json()

@@ -10,7 +10,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import dj_database_url
@@ -29,9 +29,12 @@ class ConfigError(ImproperlyConfigured):
 
 
 def read(parse: Callable[..., T], name: str, **options: object) -> T:
-    """`parse(name)` with an error that is ours; an empty value counts as not set."""
-    if os.environ.get(name) == "":
-        del os.environ[name]
+    """`parse(name)` with an error that is ours; an empty value counts as not set.
+
+    It stays in the environment all the same: it says that the value in `.env` is not wanted either.
+    """
+    if os.environ.get(name) == "" and not os.environ.get(f"{name}_FILE"):
+        return cast(T, options["default"])
     try:
         return parse(name, **options)
     except (EnvError, ValueError) as error:
@@ -48,9 +51,14 @@ def url(name: str, schemes: tuple[str, ...] = ("http", "https")) -> str | None:
     value = optional(name)
     if value is None:
         return None
-    parts = urlsplit(value)
-    if parts.scheme not in schemes or not (parts.netloc or parts.path):
-        raise ConfigError(f"{name}: {value!r} is not a URL with one of the schemes {', '.join(schemes)}")
+    try:
+        parts = urlsplit(value)
+        readable = parts.port is None or parts.port > 0  # a port that is no number raises here
+    except ValueError as error:
+        raise ConfigError(f"{name}: is no URL: {error}") from error
+    somewhere = parts.hostname or (parts.scheme == "unix" and parts.path)
+    if not (readable and somewhere) or parts.scheme not in schemes or any(map(str.isspace, value)):
+        raise ConfigError(f"{name}: is not a URL with one of the schemes {', '.join(schemes)}")
     return value.rstrip("/")
 
 

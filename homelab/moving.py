@@ -37,7 +37,7 @@ from homelab.env import database_at
 
 SOURCE = DEFAULT_DB_ALIAS
 TARGET = "move_target"
-BATCH = 500
+BATCH = 200  # deliveries may have megabytes each
 # `migrate` fills these by itself. The source's rows take their place, for others point at their keys.
 MADE_BY_MIGRATE: tuple[type[Model], ...] = (Permission, ContentType)
 MODULUS = 2**256
@@ -132,7 +132,7 @@ def connected(url: str) -> Iterator[None]:
 def _check_migrated() -> None:
     executor = MigrationExecutor(connections[SOURCE])
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        raise CannotMove("the database here is not up to date: first run `python manage.py migrate`")
+        raise CannotMove("the database here is not up to date: first run `python3 manage.py migrate`")
 
 
 def _refuse_records() -> None:

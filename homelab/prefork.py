@@ -1,7 +1,4 @@
-"""What a prefork worker's processes do when they begin and when they end. Celery imports it (CELERY_IMPORTS).
-
-Celery itself closes the database connections that a child inherits.
-"""
+"""What workers of production mode do otherwise than Celery's own. Celery imports it (CELERY_IMPORTS)."""
 
 from __future__ import annotations
 
@@ -12,14 +9,20 @@ from typing import Any
 
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
 from django.db import connections
+from kombu.transport.redis import Channel
 
 from incidents import memory, queue
 
 logger = logging.getLogger(__name__)
+# A worker that loses its broker would put the messages back that it had begun, and with Celery 5.7 and the
+# broker away it dies of that: "Unrecoverable error: 'NoneType' object has no attribute 'hostname'". Messages
+# are hints here, and the sweep repeats them.
+Channel.do_restore = False
 
 
 @worker_process_init.connect
 def begin(**_: Any) -> None:
+    """In a forked child. (Celery itself closes the database connections that it inherits.)"""
     memory.forget_index()  # its locks and connections are the parent's
     signal.signal(signal.SIGTERM, _end)
 

@@ -12,21 +12,28 @@ from agents.api.urls import api_patterns as agents_api
 from incidents.access import RolePermission
 from incidents.api.urls import api_patterns as incidents_api
 from incidents.api.urls import root_patterns
+from incidents.api.views import no_such_endpoint
 from metrics.views import metrics
 
+READ = ["get", "head"]
 urlpatterns = [
     *root_patterns,
     re_path(r"^metrics/?$", metrics, name="metrics"),
     path("api/v1/", include([*incidents_api, *agents_api])),
     re_path(
-        r"^api/schema/?$", SpectacularAPIView.as_view(permission_classes=[RolePermission]), name="schema"
+        r"^api/schema/?$",
+        SpectacularAPIView.as_view(permission_classes=[RolePermission], http_method_names=READ),
+        name="schema",
     ),
     re_path(
         r"^api/docs/?$",
-        SpectacularSwaggerView.as_view(url_name="schema", permission_classes=[RolePermission]),
+        SpectacularSwaggerView.as_view(
+            url_name="schema", permission_classes=[RolePermission], http_method_names=READ
+        ),
         name="docs",
     ),
-    path("admin", RedirectView.as_view(pattern_name="admin:index", http_method_names=["get", "head"])),
+    re_path(r"^api(?:/.*)?$", no_such_endpoint),
+    path("admin", RedirectView.as_view(pattern_name="admin:index", http_method_names=READ)),
     path("admin/", admin.site.urls),
     # The admin's own login turns viewers away, so people log in here.
     re_path(r"^login/?$", LoginView.as_view(next_page="overview"), name="login"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -14,7 +15,7 @@ from django.utils.safestring import SafeString
 
 from incidents.access import caller_of
 from incidents.models import Role
-from incidents.queue import retry
+from incidents.queue import QueueRow, give_up, retry
 
 if TYPE_CHECKING:  # Django's classes are generic for the type checker only
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -76,7 +77,7 @@ class RecordAdmin(_NeverWritten, _ModelAdmin):
 class QueueAdmin(RecordAdmin):
     """Rows that workers take; what died may be taken up again by a person."""
 
-    actions = ("retry",)
+    actions = ("retry", "give_up")
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         found = caller_of(request.user)
@@ -84,9 +85,18 @@ class QueueAdmin(RecordAdmin):
 
     @admin.action(description="Try dead ones again", permissions=["retry"])
     def retry(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        rows = list(queryset)
-        alive = [f"{row} is not dead, but {row.state}" for row in rows if not retry(row)]
-        tell_changed(self, request, done=len(rows) - len(alive), what="tried again", not_done=alive)
+        self._change_dead(request, list(queryset), retry, "tried again")
+
+    @admin.action(description="Give dead ones up", permissions=["retry"])
+    def give_up(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        by = request.user.get_username()
+        self._change_dead(request, list(queryset), lambda row: give_up(row, by=by), "given up")
+
+    def _change_dead(
+        self, request: HttpRequest, rows: list[Any], change: Callable[[QueueRow], bool], what: str
+    ) -> None:
+        alive = [f"{row} is not dead, but {row.state}" for row in rows if not change(row)]
+        tell_changed(self, request, done=len(rows) - len(alive), what=what, not_done=alive)
 
 
 class RecordInline(_NeverWritten, _TabularInline):

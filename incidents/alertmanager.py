@@ -16,6 +16,8 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
+from incidents.redaction import clean
+
 MAX_NAME = 200
 MAX_FINGERPRINT = 64
 # Go's zero time: what `endsAt` says while an alert fires.
@@ -26,6 +28,10 @@ WATCHDOGS = frozenset({"watchdog", "deadmansswitch", "deadmanssnitch", "deadman"
 
 class PayloadError(ValueError):
     """The request is no webhook; the message names the field."""
+
+
+def is_watchdog_name(alert_name: str) -> bool:
+    return alert_name.lower().replace("_", "").replace("-", "") in WATCHDOGS
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,12 @@ class Alert:
     def description(self) -> str:
         for key in ("description", "summary", "message"):
             if text := self.annotations.get(key):
-                return text
+                return clean(text)
         return self.name
 
     @property
     def is_watchdog(self) -> bool:
-        return self.name.lower().replace("_", "").replace("-", "") in WATCHDOGS
+        return is_watchdog_name(self.name)
 
 
 @dataclass(frozen=True)

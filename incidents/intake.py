@@ -2,10 +2,14 @@
 
 An *episode* is the open row for (source, fingerprint). Where an alert belongs is looked up in this order:
 its open episode, then its group's open incident, then correlation by target; else a new incident opens.
+
+A verdict does not end an episode: its sender may not have heard of it yet. What fires on after a verdict that
+said it was over is *contested*, like what fires at or before its own end: somebody who knows is asked.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,8 +21,8 @@ from django.utils import timezone
 from incidents import services, signals
 from incidents.alertmanager import Alert, Webhook
 from incidents.batch import Batch, Raced
-from incidents.models import Delivery, Episode, Event, Incident
-from incidents.notifications import tell_opened
+from incidents.models import Delivery, Episode, Event, GroupKey, Incident, Verdict
+from incidents.notifications import opened_transition, tell_opened
 from incidents.severity import severity_class
 
 RACES = 5
@@ -57,19 +61,37 @@ def _receive(source: str, body: bytes, webhook: Webhook) -> Receipt:
 
 @transaction.atomic(savepoint=False)
 def apply_alerts(
-    *, source: str, alerts: Sequence[Alert], group_key: str = "", quiet: bool = False
+    *,
+    source: str,
+    alerts: Sequence[Alert],
+    group_key: str = "",
+    quiet: bool = False,
+    beside: int | None = None,
 ) -> list[int]:
-    """Upsert the episodes of alerts and open, join or end their incidents; their ids."""
+    """Upsert the episodes of alerts and open, join or end their incidents; their ids.
+
+    `beside`: an incident that has other alerts of the same group.
+    """
     if not alerts:
         return []
-    batch = Batch(source=source, group_key=group_key, now=timezone.now(), quiet=quiet)
+    batch = Batch(source=source, group_key=group_key, now=timezone.now(), quiet=quiet, beside=beside)
     batch.load_known(alerts)
-    batch.load_places([alert for alert in alerts if _opens(alert, batch.known.get(alert.fingerprint))])
+    batch.load_places(_may_open(batch, alerts))
     for alert in alerts:
         step = _fire if alert.firing else _resolve
         batch.known[alert.fingerprint] = step(batch, alert, batch.known.get(alert.fingerprint))
     batch.flush()
     return sorted(batch.touched | batch.resolved)
+
+
+def _may_open(batch: Batch, alerts: Sequence[Alert]) -> list[Alert]:
+    """Alerts that begin an episode now, or after what the same delivery says of them before."""
+    times = Counter(alert.fingerprint for alert in alerts)
+    return [
+        alert
+        for alert in alerts
+        if alert.firing and (times[alert.fingerprint] > 1 or _opens(alert, batch.known.get(alert.fingerprint)))
+    ]
 
 
 def _opens(alert: Alert, last: Episode | None) -> bool:
@@ -84,24 +106,49 @@ def _opens(alert: Alert, last: Episode | None) -> bool:
 
 
 def _fired_anew(last: Episode, alert: Alert) -> bool:
-    """The alert began after its incident had its verdict; its resolve in between was never sent."""
-    closed = last.incident.closed_at if last.incident else None
-    return closed is not None and alert.starts_at > closed
+    """The alert began again before its incident had its verdict or after it; its resolve was never sent.
+
+    Not compared with the moment of the verdict: that is of our clock, and the start is of another one. What
+    we find ourselves (it has a condition) starts when we look, so its start says nothing.
+    """
+    return _closed(last.incident) and alert.starts_at > last.starts_at and alert.condition is None
+
+
+def _closed(incident: Incident | None) -> bool:
+    return incident is not None and incident.status == Incident.Status.CLOSED
 
 
 def _fire(batch: Batch, alert: Alert, last: Episode | None) -> Episode:
     if _opens(alert, last):
-        if last is not None and last.ends_at is None:
-            last.ends_at = last.incident.closed_at if last.incident else batch.now
-            _write_end(last)
+        if last is not None:
+            _leave(batch, last, next_start=alert.starts_at)
         return _open_episode(batch, alert, last)
     assert last is not None
-    return _repeat(batch, alert, last) if last.ends_at is None else _contest(batch, last)
+    if last.ends_at is not None or _said_to_be_over(last.incident):
+        return _contest(batch, last)
+    return _repeat(batch, alert, last)
 
 
-def _write_end(episode: Episode) -> None:
-    """At once: the database allows one open episode per alert, and the next one is about to be written."""
-    Episode.objects.filter(pk=episode.pk).update(ends_at=episode.ends_at)
+def _said_to_be_over(incident: Incident | None) -> bool:
+    """Whether a verdict says that the alert no longer fires.
+
+    The others do not, so they are not contested by a sender that repeats itself; nor is what a person called
+    a false alarm, for it is expected to go on.
+    """
+    if incident is None or not _closed(incident):
+        return False
+    if incident.verdict == Verdict.FALSE_ALARM:
+        return not services.judged_by_person(incident)
+    return incident.verdict in (*services.PROVED, Verdict.RESOLVED_BY_HUMAN)
+
+
+def _leave(batch: Batch, episode: Episode, *, next_start: datetime) -> None:
+    """The alert's next episode takes its place, also where the older one was contested."""
+    if episode.ends_at is None:
+        closed = episode.incident.closed_at if episode.incident else None
+        episode.ends_at = min(closed or next_start, next_start)
+    episode.contested_at = None
+    batch.change(episode)
 
 
 def _repeat(batch: Batch, alert: Alert, episode: Episode) -> Episode:
@@ -120,11 +167,15 @@ def _repeat(batch: Batch, alert: Alert, episode: Episode) -> Episode:
 
 
 def _contest(batch: Batch, episode: Episode) -> Episode:
-    """Fired at or before its own end: out of order, or Alertmanager repeating itself after a gap."""
+    """Fired at or before its own end: out of order, or Alertmanager repeating itself after a gap.
+
+    Or it fires on after a verdict: a relapse, or the sender has not heard of the end yet.
+    """
     episode.last_seen_at = batch.now
     if episode.contested_at is None:
         episode.contested_at = batch.now
-        text = f"{episode.alert_name} fires again with a start at or before its end; asking if it is active"
+        end = "its end" if episode.ends_at is not None else "the verdict"
+        text = f"{episode.alert_name} fires again with a start at or before {end}; asking if it is active"
         batch.event(episode.incident, Event.Kind.CONTESTED, text)
         batch.contested.append(episode)
     batch.change(episode)
@@ -141,7 +192,7 @@ def _resolve(batch: Batch, alert: Alert, last: Episode | None) -> Episode:
     assert alert.ends_at is not None
     if last.ends_at is None:
         if alert.ends_at > last.starts_at:
-            last.ends_at = alert.ends_at
+            last.ends_at, last.contested_at = alert.ends_at, None
             batch.change(last)
             if last.incident_id:
                 batch.resolved.add(last.incident_id)
@@ -182,14 +233,12 @@ def _open_episode(batch: Batch, alert: Alert, last: Episode | None) -> Episode:
 def _place(batch: Batch, alert: Alert, episode: Episode, previous: Incident | None) -> None:
     """Give an episode its incident."""
     incident = _open_incident_for(batch, episode, previous)
-    if incident is None and previous is not None and _within_flap_window(previous, batch.now):
-        ago = (batch.now - (previous.closed_at or batch.now)).total_seconds()
-        text = f"{alert.name} fired again {ago:.0f} s after the end"
-        incident = previous if services.reopen(previous, actor=batch.source, text=text) else None
-    if incident is None:
-        incident = _open_incident(batch, alert, episode, previous)
+    if incident is not None:
+        _join(batch, alert, incident)
+    elif previous is not None and _reopen(batch, alert, previous):
+        incident = previous
     else:
-        batch.join(incident, alert)
+        incident = _open_incident(batch, alert, episode, previous)
     if episode.target_id is not None:
         batch.by_target.setdefault(episode.target_id, incident)
     episode.incident = incident
@@ -208,6 +257,30 @@ def _open_incident_for(batch: Batch, episode: Episode, previous: Incident | None
         return None
     found = batch.by_target.get(target.pk)
     return found or (batch.by_target.get(target.parent_id) if target.parent_id else None)
+
+
+def _join(batch: Batch, alert: Alert, incident: Incident) -> None:
+    """To an open incident. People are told when it becomes critical, or when nobody told them of it yet."""
+    before, adopted = incident.severity_class, incident.adopted
+    batch.join(incident, alert)
+    if batch.quiet:
+        return
+    if adopted:
+        tell_opened(incident)
+    elif incident.severity_class != before:
+        tell_opened(incident, transition=f"{opened_transition(incident)}:rose")
+
+
+def _reopen(batch: Batch, alert: Alert, incident: Incident) -> bool:
+    """Work on a closed incident again; False when this is too late, or a person gave it its verdict."""
+    if not _within_flap_window(incident, batch.now) or services.judged_by_person(incident):
+        return False
+    ago = (batch.now - (incident.closed_at or batch.now)).total_seconds()
+    text = f"{alert.name} fired again {ago:.0f} s after the end"
+    if not services.reopen(incident, actor=batch.source, text=text):
+        raise Raced(f"#{incident.pk}")
+    tell_opened(incident)
+    return True
 
 
 def _within_flap_window(incident: Incident, now: datetime) -> bool:
@@ -238,21 +311,43 @@ def _open_incident(batch: Batch, alert: Alert, episode: Episode, previous: Incid
 @transaction.atomic
 def settle_contested(episode: Episode, *, active: bool, how: str) -> None:
     """Decide a contested episode: reopen it and its incident, or leave it ended."""
-    won = Episode.objects.filter(pk=episode.pk, contested_at__isnull=False).update(contested_at=None)
-    if not won:
+    # As it is now: while somebody was asked, its incident may have got its verdict, or it a successor.
+    key = _last_group_key(episode.incident)
+    batch = Batch(source=episode.source, group_key=key, now=timezone.now())
+    found = next(iter(batch.locked(Episode.objects.contested().filter(pk=episode.pk))), None)
+    if found is None:
         return
-    incident, name = episode.incident, episode.alert_name
-    batch = Batch(source=episode.source, group_key="", now=timezone.now())
+    later = Episode.objects.filter(source=found.source, fingerprint=found.fingerprint, pk__gt=found.pk)
+    active = active and not later.exists()
     said = "is active" if active else "is not active"
-    batch.event(incident, Event.Kind.CONTESTED, f"{name} {said}: {how}")
+    batch.event(found.incident, Event.Kind.CONTESTED, f"{found.alert_name} {said}: {how}")
+    found.contested_at = None
+    batch.change(found)
     if active:
-        episode.ends_at, episode.contested_at = None, None
-        alert = _as_alert(episode)
-        batch.load_places([alert])
-        episode.target = episode.target or batch.targets.get(episode.fingerprint)
-        _place(batch, alert, episode, incident)
-        batch.change(episode)
+        _revive(batch, found)
     batch.flush()
+
+
+def _last_group_key(incident: Incident | None) -> str:
+    """So that of a group of contested alerts, the first opens an incident and the others join it."""
+    keys = GroupKey.objects.filter(incident=incident).order_by("-id") if incident else GroupKey.objects.none()
+    last = keys.first()
+    return last.group_key if last else ""
+
+
+def _revive(batch: Batch, old: Episode) -> None:
+    """A contested alert is active: the episode goes on, or a new one in another incident."""
+    alert, previous = _as_alert(old), old.incident
+    batch.load_places([alert])
+    new = _new_episode(batch, alert)
+    new.target = old.target or batch.targets.get(old.fingerprint)
+    if not alert.is_watchdog:
+        _place(batch, alert, new, previous)
+    if previous is None or new.incident == previous:
+        old.ends_at, old.incident, old.target = None, new.incident, new.target
+        return
+    _leave(batch, old, next_start=batch.now)  # what a closed incident had stays with it
+    batch.created.append(new)
 
 
 def _as_alert(episode: Episode) -> Alert:

@@ -27,6 +27,7 @@ NAME_LABELS = (
     "service",
 )
 HOST_LABELS = ("docker_host", "host", "node", "nodename", "hostname")
+HOST_KIND = "_host"  # how the kind of a host ends
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,15 @@ def target_key(kind: str, host: str, name: str) -> str:
     return f"{kind}:{host}/{name}" if name else f"{kind}:{host}"
 
 
-def label_names(labels: Mapping[str, str]) -> list[str]:
-    """The names that labels give a thing, surest first."""
-    found = [labels[label].lstrip("/") for label in NAME_LABELS if labels.get(label)]
-    host = _host_of(labels.get("instance", ""))
-    return [*found, host] if host else found
+def label_name(labels: Mapping[str, str]) -> str:
+    """The name that labels give a thing, empty without one: the surest of them, and no other.
+
+    The less sure ones, `instance` above all, may name whoever measured the thing.
+    """
+    for label in NAME_LABELS:
+        if labels.get(label):
+            return labels[label].lstrip("/")
+    return _host_of(labels.get("instance", ""))
 
 
 def _host_of(instance: str) -> str:
@@ -78,25 +83,31 @@ def bind(labels: Mapping[str, str]) -> Binding:
 
 def bind_many(many: Sequence[Mapping[str, str]]) -> list[Binding]:
     """As `bind`, for the labels of many alerts with one query."""
-    names = {name for labels in many for name in label_names(labels)}
+    names = {label_name(labels) for labels in many} - {""}
+    hosts = {host for labels in many for host in _hosts(labels)} if names else set()
     rows: dict[str, list[Target]] = {}
     if names:
-        for row in Target.objects.filter(name__in=names, gone_at=None):
+        for row in Target.objects.filter(name__in=names | hosts, gone_at=None):
             rows.setdefault(row.name, []).append(row)
     return [_bind(labels, rows) for labels in many]
 
 
 def _bind(labels: Mapping[str, str], rows: Mapping[str, list[Target]]) -> Binding:
-    hosts = {labels[label] for label in HOST_LABELS if labels.get(label)}
-    for name in label_names(labels):
-        fitting = rows.get(name, [])
-        on_host = [row for row in fitting if row.host in hosts]
-        fitting = on_host or fitting
-        if len(fitting) == 1:
-            return Binding(fitting[0])
-        if fitting:
-            return Binding(None, tuple(sorted(row.key for row in fitting)))
-    return Binding(None)
+    fitting = rows.get(label_name(labels), [])
+    on_host = [row for row in fitting if row.host in _hosts(labels)]
+    if on_host or any(_is_known_host(rows.get(host, ())) for host in _hosts(labels)):
+        fitting = on_host  # a thing of that name on another host is another thing
+    if len(fitting) == 1:
+        return Binding(fitting[0])
+    return Binding(None, tuple(sorted(row.key for row in fitting)))
+
+
+def _hosts(labels: Mapping[str, str]) -> set[str]:
+    return {labels[label] for label in HOST_LABELS if labels.get(label)}
+
+
+def _is_known_host(rows: Iterable[Target]) -> bool:
+    return any(row.kind.endswith(HOST_KIND) for row in rows)
 
 
 @transaction.atomic
@@ -104,8 +115,8 @@ def refresh(*, kind: str, host: str, things: Iterable[Described]) -> list[Target
     """Write what an integration sees on a host; what it no longer sees there is marked gone."""
     now = timezone.now()
     parent, _ = Target.objects.update_or_create(
-        key=target_key(f"{kind}_host", host, ""),
-        defaults={"kind": f"{kind}_host", "host": host, "name": host, "last_seen_at": now, "gone_at": None},
+        key=target_key(f"{kind}{HOST_KIND}", host, ""),
+        defaults={"kind": f"{kind}{HOST_KIND}", "host": host, "name": host, "last_seen_at": now, "gone_at": None},
     )
     seen = [
         Target.objects.update_or_create(

@@ -14,15 +14,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.models import Q
+from django.db.models import Model, Q
 from django.utils import timezone
-
-if TYPE_CHECKING:  # the queue uses this module
-    from incidents.queue import QueueRow
 
 logger = logging.getLogger(__name__)
 
@@ -33,32 +30,36 @@ class _Hold:
     since: float  # time.monotonic() of the claim, or of the last sign of progress
 
 
-_held: dict[tuple[type[QueueRow], int], _Hold] = {}
+_held: dict[tuple[type[Model], int], _Hold] = {}
 _thread: threading.Thread | None = None
 _start = threading.Lock()
 
 
-def take(row: QueueRow) -> None:
-    """This process holds the row from now on, as the fence that it has."""
-    _held[type(row), row.pk] = _Hold(row.fence, time.monotonic())
+def take(row: Model, fence: int) -> None:
+    """This process holds the row from now on."""
+    _held[type(row), row.pk] = _Hold(fence, time.monotonic())
     _keep_renewing()
 
 
-def progress(row: QueueRow) -> None:
+def progress(row: Model, fence: int) -> None:
     """Who works on the row has shown that it lives."""
-    hold = _held.get((type(row), row.pk))
-    if hold is not None and hold.fence == row.fence:
+    if hold := _mine(row, fence):
         hold.since = time.monotonic()
 
 
-def drop(row: QueueRow) -> None:
-    """Hold the row no longer; but still, when another thread of this process has claimed it since."""
-    hold = _held.get((type(row), row.pk))
-    if hold is not None and hold.fence == row.fence:
+def drop(row: Model, fence: int) -> None:
+    """Hold the row no longer."""
+    if _mine(row, fence):
         _held.pop((type(row), row.pk), None)
 
 
-def drop_all() -> Iterator[tuple[type[QueueRow], int, int]]:
+def _mine(row: Model, fence: int) -> _Hold | None:
+    """None also when the lease was lost, and another thread of this process has claimed the row since."""
+    hold = _held.get((type(row), row.pk))
+    return hold if hold is not None and hold.fence == fence else None
+
+
+def drop_all() -> Iterator[tuple[type[Any], int, int]]:
     """Model, primary key and fence of everything held; none of it is held any more."""
     while _held:
         (model, pk), hold = _held.popitem()
@@ -68,12 +69,16 @@ def drop_all() -> Iterator[tuple[type[QueueRow], int, int]]:
 def renew() -> int:
     """Renew what is held by work that does not hang: one UPDATE a model; how many rows were still ours."""
     oldest = time.monotonic() - settings.LEASE_LIMIT_SECONDS
-    mine: dict[type[QueueRow], Q] = {}
+    mine: dict[type[Model], Q] = {}
     for (model, pk), hold in list(_held.items()):
         if hold.since > oldest:
             mine[model] = mine.get(model, Q()) | Q(pk=pk, fence=hold.fence)
     until = timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
-    return sum(model.queue.running().filter(rows).update(lease_until=until) for model, rows in mine.items())
+    # Those that still have a lease: the others were given back a moment ago.
+    return sum(
+        model._default_manager.filter(rows, lease_until__isnull=False).update(lease_until=until)
+        for model, rows in mine.items()
+    )
 
 
 def _keep_renewing() -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import ClassVar, Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
@@ -222,8 +222,10 @@ class EpisodeQuerySet(models.QuerySet["Episode"]):
     def contested(self) -> Self:
         return self.filter(contested_at__isnull=False)
 
-    def quiet_since(self, moment: datetime) -> Self:
-        return self.filter(ends_at=None, last_seen_at__lt=moment)
+    def to_ask(self, asked_before: datetime) -> Self:
+        """Contested ones that nobody has begun to ask about since a moment."""
+        unasked = Q(asked_at=None) | Q(asked_at__lt=F("contested_at")) | Q(asked_at__lt=asked_before)
+        return self.contested().filter(unasked)
 
 
 class Episode(models.Model):
@@ -241,7 +243,12 @@ class Episode(models.Model):
     )
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField(null=True)
-    contested_at = models.DateTimeField(null=True, help_text="Fired again at or before its own end")
+    contested_at = models.DateTimeField(
+        null=True, help_text="Fired again at or before its own end, or on after a verdict"
+    )
+    asked_at = models.DateTimeField(
+        null=True, help_text="When somebody last began to ask whether it is active, since it was contested"
+    )
     first_seen_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(default=timezone.now)
     polled = models.BooleanField(default=False, help_text="Found in Alertmanager's list before any delivery")

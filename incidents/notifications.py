@@ -17,8 +17,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from incidents import services
-from incidents.models import Event, Incident, Notification
-from incidents.queue import State, hint
+from incidents.models import Event, Incident, Notification, Target
+from incidents.queue import State, hint, working
+from incidents.redaction import clean
 
 FIRST_LINE = 90
 # A critical waits this long for the crew's words, and is told without them after that.
@@ -26,6 +27,10 @@ ANALYSIS_SECONDS = 40
 SHORT_SEVERITY = {"critical": "CRIT", "warning": "WARN", "info": "INFO", "other": "NOTE"}
 NO_CHANNEL = "none"
 SUMMARY_LINES = 20
+TITLE_LENGTH = 200
+# So long a message waits for an earlier one of its incident, that "fixed" does not come before "broken". One
+# that a chat never takes must not hold up the others for good.
+IN_ORDER = timedelta(minutes=10)
 
 
 class NotifyError(Exception):
@@ -47,12 +52,16 @@ def unreadable() -> list[str]:
     return [name for name, url in channels() if not apprise.Apprise().add(url)]
 
 
-def headline(incident: Incident, rest: str = "", *, now: datetime | None = None) -> str:
+def headline(
+    incident: Incident, rest: str = "", *, target: Target | None = None, now: datetime | None = None
+) -> str:
     """`CRIT jellyfin@docker2 JellyfinDown 4m · restart? until 03:27`, at most 90 characters.
 
-    What is asked or how it ended is never cut; names are.
+    `target`: what the message is about, when that is another one than the incident's first. What is asked
+    or how it ended is never cut; names are.
     """
-    what = f"{incident.target.name}@{incident.target.host} " if incident.target else ""
+    about = target or incident.target
+    what = f"{about.name}@{about.host} " if about else ""
     age = duration((now or timezone.now()) - incident.started_at)
     end = f" {age} · {rest}" if rest else f" {age}"
     start = f"{SHORT_SEVERITY[incident.severity_class]} {what}{incident.alert_name}"
@@ -88,13 +97,16 @@ def tell(incident: Incident, kind: Notification.Kind, *, title: str, body: str, 
     """One message per transition and channel; saying it again before it is sent replaces its words."""
     keys = _queue(incident, kind, title=title, body=body, transition=transition, due_at=timezone.now())
     waiting = Notification.objects.filter(dedup_key__in=keys, state=State.WAITING)
-    waiting.update(title=title, body=body, due_at=timezone.now(), hinted_at=None)
+    waiting.update(title=clean(title)[:TITLE_LENGTH], body=clean(body), due_at=timezone.now(), hinted_at=None)
     for pk in waiting.values_list("pk", flat=True):
         hint(Notification, pk)
 
 
-def tell_opened(incident: Incident) -> None:
-    """A critical is told within a minute, even if no step of the crew ran by then."""
+def tell_opened(incident: Incident, *, transition: str | None = None) -> None:
+    """A critical is told within a minute, even if no step of the crew ran by then.
+
+    `transition`: why, when it is not that the incident opened. It begins with `opened_transition`.
+    """
     if incident.severity_class != "critical":
         return
     _queue(
@@ -102,7 +114,7 @@ def tell_opened(incident: Incident) -> None:
         Notification.Kind.OPENED,
         title=headline(incident, "not analysed yet"),
         body=f"{incident.description}\n\nNot analysed yet.\n{incident_link(incident)}",
-        transition=opened_transition(incident),
+        transition=transition or opened_transition(incident),
         due_at=timezone.now() + timedelta(seconds=ANALYSIS_SECONDS),
     )
 
@@ -118,8 +130,8 @@ def _queue(
             kind=kind,
             dedup_key=f"{incident.pk}:{transition}:{name}",
             channel=name,
-            title=title,
-            body=body,
+            title=clean(title)[:TITLE_LENGTH],
+            body=clean(body),
             due_at=due_at,
         )
         for name in names
@@ -146,12 +158,11 @@ def opened_transition(incident: Incident) -> str:
     return f"opened:{incident.reopened}"
 
 
-def supersede_opened(incident: Incident) -> None:
-    """A later message says more than an opening that is still unsent."""
+def supersede_opened(incident: Incident) -> bool:
+    """A later message says more than an opening that is still unsent; whether there was one."""
     transition = f"{incident.pk}:{opened_transition(incident)}:"
-    Notification.objects.filter(dedup_key__startswith=transition, state=State.WAITING).update(
-        state=State.DONE, error="superseded by a later message"
-    )
+    unsent = Notification.objects.filter(dedup_key__startswith=transition, state=State.WAITING)
+    return bool(unsent.update(state=State.DONE, error="superseded by a later message"))
 
 
 def deliver(pk: int) -> None:
@@ -166,14 +177,35 @@ def deliver(pk: int) -> None:
     if url is None:
         row.fail("this channel is no longer in NOTIFY_URLS", permanent=True)
         return
-    try:
-        _send(url, row.title, row.body)
-    except NotifyError as error:
-        row.fail(str(error), permanent=error.permanent)
+    before = _failing_before(row)
+    if before is not None:
+        row.put_back(seconds=max(1.0, (before.due_at - timezone.now()).total_seconds() + 1.0))
         return
+    with working(row):
+        try:
+            _send(url, row.title, row.body)
+        except NotifyError as error:
+            row.fail(str(error), permanent=error.permanent)
+            return
     with transaction.atomic():
         if row.finish(sent_at=timezone.now()):
             services.record(row.incident, Event.Kind.NOTIFIED, row.channel, row.title)
+            _wake(row.channel)
+
+
+def _failing_before(row: Notification) -> Notification | None:
+    """The last earlier message of the incident to this channel that was tried, and is not sent yet."""
+    if row.incident_id is None or timezone.now() - row.created_at > IN_ORDER:
+        return None
+    unsent = Notification.objects.filter(state__in=(State.WAITING, State.RUNNING), fence__gt=0)
+    earlier = unsent.filter(incident=row.incident_id, channel=row.channel, pk__lt=row.pk)
+    return earlier.order_by("-due_at").first()
+
+
+def _wake(channel: str) -> None:
+    """The channel takes messages again: what failed or waited for that is due now."""
+    tried = Notification.objects.filter(channel=channel, state=State.WAITING, fence__gt=0)
+    tried.filter(due_at__gt=timezone.now()).update(due_at=timezone.now(), hinted_at=None)
 
 
 def _send(url: str, title: str, body: str) -> None:

@@ -67,7 +67,7 @@ class QueueQuerySet(models.QuerySet["QueueRow"]):
         if not won:
             return None
         row = self.get(pk=pk)
-        leases.take(row)
+        leases.take(row, row.fence)
         return row
 
     def take_hints(self) -> list[int]:
@@ -105,9 +105,9 @@ class QueueRow(models.Model):
         held = type(self)._default_manager.filter(pk=self.pk, fence=self.fence, state=State.RUNNING)
         won = held.update(**fields) == 1
         if not won or "state" in fields:
-            leases.drop(self)
+            leases.drop(self, self.fence)
         else:
-            leases.progress(self)
+            leases.progress(self, self.fence)
         if not won:
             logger.warning("%s %s: lease lost, result dropped", type(self).__name__, self.pk)
             return False
@@ -141,9 +141,7 @@ class QueueRow(models.Model):
             return self._write(state=State.DEAD, lease_until=None, error=error)
         seconds = min(self.BACKOFF_SECONDS * 2 ** min(self.attempts - 1, MAX_DOUBLINGS), MAX_PAUSE_SECONDS)
         due = timezone.now() + timedelta(seconds=seconds)
-        return self._write(
-            state=State.WAITING, due_at=due, lease_until=None, hinted_at=None, error=error
-        )
+        return self._write(state=State.WAITING, due_at=due, lease_until=None, hinted_at=None, error=error)
 
 
 def retry(row: QueueRow) -> bool:
@@ -156,6 +154,12 @@ def retry(row: QueueRow) -> bool:
     if won:
         hint(type(row), row.pk)
     return bool(won)
+
+
+def give_up(row: QueueRow, *, by: str) -> bool:
+    """A person lets a dead row rest, so that nobody is told of it any more; False when it is not dead."""
+    dead = type(row).queue.filter(pk=row.pk, state=State.DEAD)
+    return bool(dead.update(state=State.DONE, error=f"given up by {by}: {row.error}"))
 
 
 @contextmanager

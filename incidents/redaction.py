@@ -23,6 +23,11 @@ PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(r"(?P<keep>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
         rf"\g<keep>{HIDDEN}",
     ),
+    # password: |  with its value in the next line
+    (
+        re.compile(rf"(?P<keep>\b[\w.-]*{_NAMES}\s*:\s*[|>][+-]?[ \t]*\n\s*)[^\n]+", re.IGNORECASE),
+        rf"\g<keep>{HIDDEN}",
+    ),
     # password=…, "api_key": "…", TOKEN: …
     (
         re.compile(
@@ -31,6 +36,19 @@ PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         rf"\g<keep>{HIDDEN}",
     ),
+    # --password X, --api-key=X, curl -u user:X
+    (
+        re.compile(rf"(?P<keep>(?<!\S)--?[\w-]*{_NAMES}[ =]+)(?:\"[^\"\n]*\"|'[^'\n]*'|\S+)", re.IGNORECASE),
+        rf"\g<keep>{HIDDEN}",
+    ),
+    (re.compile(r"(?P<keep>\bcurl\b[^\n]*?\s(?:-u|--user)[ =]?)\S+"), rf"\g<keep>{HIDDEN}"),
+    (re.compile(r"(?P<keep>\b(?:set-)?cookie:\s*)[^\n]+", re.IGNORECASE), rf"\g<keep>{HIDDEN}"),
+    # addresses that are keys themselves
+    (re.compile(r"(?P<keep>\bdiscord(?:app)?\.com/api/webhooks/\d+/)[\w-]+"), rf"\g<keep>{HIDDEN}"),
+    (re.compile(r"(?P<keep>\bhooks\.slack\.com/services/)[\w/]+"), rf"\g<keep>{HIDDEN}"),
+    (re.compile(r"(?P<keep>/bot)\d{8,10}:[A-Za-z0-9_-]{35}"), rf"\g<keep>{HIDDEN}"),
+    # user:hash of htpasswd, as in traefik's basicauth.users
+    (re.compile(r"(?P<keep>[\w.@-]+:)\$(?:apr1|2[aby]|[156])\$[^\s,\"']+"), rf"\g<keep>{HIDDEN}"),
     # tokens that announce themselves
     (re.compile(r"\b(?:sk|hl|ghp|gho|glpat|xox[abprs])[-_][A-Za-z0-9_-]{16,}"), HIDDEN),
     (re.compile(r"\bAKIA[0-9A-Z]{16}\b"), HIDDEN),

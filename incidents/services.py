@@ -99,11 +99,18 @@ def reopen(incident: Incident, *, actor: str, text: str) -> bool:
         ended_at=None,
         resolution_seconds=None,
         reopened=incident.reopened + 1,
+        adopted=False,  # it fires since we look
     )
     if won:
         record(incident, Event.Kind.REOPENED, actor, text)
         signals.incident_opened.send(Incident, incident_id=incident.pk)
     return won
+
+
+def judged_by_person(incident: Incident) -> bool:
+    """Whether a person gave the verdict. It stands: what fires later is another incident."""
+    said = incident.events.filter(kind=Event.Kind.ANNOTATED, data__has_key="verdict")
+    return incident.verdict == Verdict.RESOLVED_BY_HUMAN or said.exists()
 
 
 def end_groups(incident: Incident) -> None:

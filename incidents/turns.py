@@ -26,6 +26,16 @@ def take(name: str, *, seconds: float) -> bool:
     return made
 
 
+def taken(name: str) -> bool:
+    """Whether somebody took it and its time is not over."""
+    return Turn.objects.filter(pk=name, until__gt=timezone.now()).exists()
+
+
+def give_back(name: str) -> None:
+    """End a turn early: its work is done."""
+    Turn.objects.filter(pk=name).update(until=timezone.now())
+
+
 def take_sweep(name: str) -> bool:
     """As `take`. Embedded there is one beat, and a disk must not be woken each second for nothing."""
     return settings.EMBEDDED or take(name, seconds=SWEEP_SECONDS)

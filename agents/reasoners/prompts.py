@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from agents.loop import Brief
-from incidents.redaction import clean
+from incidents.redaction import clean_tree
 
 COMMON = (
     "You work one incident of a small server installation, with three colleagues: Monitor, Analyst, Healer, "
@@ -50,5 +50,6 @@ def case(brief: Brief[Any]) -> str:
         "annotations": dict(brief.case.annotations),
         **brief.context,
     }
-    text = clean(json.dumps(facts, indent=1, default=str, ensure_ascii=False))
-    return f"<untrusted>\n{text.replace('</untrusted>', '')}\n</untrusted>"
+    # Cleaned before it is JSON, whose escapes would end a pattern early; no `<` is left to close the marks.
+    text = json.dumps(clean_tree(facts), indent=1, default=str, ensure_ascii=False).replace("<", "\\u003c")
+    return f"<untrusted>\n{text}\n</untrusted>"

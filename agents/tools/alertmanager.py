@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,25 +35,47 @@ INTEGRATION = register(
 
 @dataclass(frozen=True)
 class Listing:
-    """Alertmanager's alerts: those that fire, and the fingerprints of all, also of silenced ones."""
+    """Alertmanager's alerts, each once: those that fire by group, and the fingerprints of all, also of
+    silenced ones. The key of a group is of our own making: Alertmanager does not say the one it delivers with.
+    """
 
-    active: tuple[Alert, ...]
+    groups: Mapping[str, tuple[Alert, ...]]
     fingerprints: frozenset[str]
+
+    @property
+    def active(self) -> tuple[Alert, ...]:
+        return tuple(alert for group in self.groups.values() for alert in group)
 
 
 def listing() -> Listing:
     """Every alert that Alertmanager knows now; ToolError when it cannot be asked."""
-    items = get_json(f"{settings.ALERTMANAGER_URL}/api/v2/alerts")
-    if not isinstance(items, list):
-        raise ToolError("Alertmanager's list of alerts is no list")
+    listed = get_json(f"{settings.ALERTMANAGER_URL}/api/v2/alerts/groups")
+    groups: dict[str, tuple[Alert, ...]] = {}
+    seen: set[str] = set()
     try:
-        read = [(item, alert) for item in items if (alert := parse_api_alert(item)) is not None]
+        for key, items in map(_group, _list(listed)):
+            read = [(item, alert) for item in items if (alert := parse_api_alert(item)) is not None]
+            # an alert that goes to several receivers is in a group of each
+            new = [(item, alert) for item, alert in read if alert.fingerprint not in seen]
+            seen.update(alert.fingerprint for _, alert in new)
+            groups[key] = tuple(alert for item, alert in new if not _is_suppressed(item))
     except PayloadError as error:
         raise ToolError(f"Alertmanager's list has an alert that cannot be read: {error}") from error
-    return Listing(
-        active=tuple(alert for item, alert in read if not _is_suppressed(item)),
-        fingerprints=frozenset(alert.fingerprint for _, alert in read),
-    )
+    return Listing(groups, frozenset(seen))
+
+
+def _group(item: Any) -> tuple[str, list[Any]]:
+    if not isinstance(item, dict):
+        raise ToolError("Alertmanager's list has a group that is no object")
+    receiver = item.get("receiver")
+    name = receiver.get("name") if isinstance(receiver, dict) else None
+    return f"listed:{name}:{json.dumps(item.get('labels'), sort_keys=True)}", _list(item.get("alerts"))
+
+
+def _list(found: Any) -> list[Any]:
+    if not isinstance(found, list):
+        raise ToolError("Alertmanager's list of alerts is no list")
+    return found
 
 
 def active_alerts() -> tuple[Alert, ...]:

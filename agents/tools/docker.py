@@ -13,6 +13,7 @@ from agents.tools.docker_client import (
     ContainerState,
     Listing,
     Stopper,
+    clock,
     engine_version,
     evidence,
     inspect_container,
@@ -21,6 +22,8 @@ from agents.tools.docker_client import (
     read_logs,
     read_stats,
     restart,
+    restart_seconds,
+    restarted_since,
     stopped_by,
 )
 from agents.tools.docker_engine import EngineEvent, docker_hosts, key_of, resolve
@@ -279,6 +282,7 @@ __all__ = [
     "ContainerState",
     "Listing",
     "Stopper",
+    "clock",
     "docker_events",
     "docker_inspect",
     "docker_list",
@@ -290,6 +294,8 @@ __all__ = [
     "list_containers",
     "resolve",
     "restart",
+    "restart_seconds",
+    "restarted_since",
     "stopped_by",
     "usage",
 ]

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from docker import APIClient
@@ -15,6 +15,7 @@ from docker.errors import NotFound
 
 from agents.tools.base import ToolError
 from agents.tools.docker_engine import (
+    TIMEOUT,
     EngineEvent,
     Refused,
     docker_hosts,
@@ -34,6 +35,9 @@ MAX_LOG_BYTES = 4 * 1024 * 1024
 STOP_LEAD_SECONDS = 10.0
 # `stop` is recorded a moment after `die`; a `die` younger than this is looked at again.
 STOP_GRACE_SECONDS = 2.0
+DEFAULT_STOP_SECONDS = 10  # the engine's, for a container that says nothing
+# No call is longer than the lease of who makes it: a container that asks for more gets this much.
+LONGEST_STOP_SECONDS = 120
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -54,11 +58,13 @@ class ContainerFacts:
     published_ports: tuple[int, ...]
     created: str
     restart_policy: str
+    # Names and addresses by which other containers reach it.
+    aliases: tuple[str, ...] = field(default=(), kw_only=True)
 
     def as_facts(self) -> dict[str, Any]:
         """As JSON, without what the inventory's row says already."""
         own = {"key", "host", "name"}
-        kept = [field.name for field in fields(ContainerFacts) if field.name not in own]
+        kept = [each.name for each in fields(ContainerFacts) if each.name not in own]
         return {name: _json(getattr(self, name)) for name in kept}
 
 
@@ -130,10 +136,57 @@ def stopped_by(host: str, name: str) -> Stopper | None:
         return "unknown"
 
 
-def restart(host: str, name: str, timeout: int = 10) -> None:
-    """Stop the container, by force after `timeout` seconds, and start it. On ToolError, done or not."""
+def restart(host: str, name: str) -> None:
+    """Stop the container and start it. On ToolError, done or not.
+
+    It gets its own time to stop (compose's `stop_grace_period`) before the engine kills it: a database
+    needs it. The client waits that long and TIMEOUT seconds more.
+    """
     with engine(host) as client:
-        client.restart(inspect(client, name)["Id"], timeout=timeout)
+        attributes = inspect(client, name)
+        client.restart(attributes["Id"], timeout=_stop_seconds(attributes))
+
+
+def restart_seconds(host: str, name: str) -> float:
+    """So long the engine may be at a restart, at most; the longest when it cannot be asked."""
+    try:
+        with engine(host) as client:
+            return float(_stop_seconds(inspect(client, name)) + TIMEOUT)
+    except ToolError:
+        return float(LONGEST_STOP_SECONDS + TIMEOUT)
+
+
+def clock(host: str) -> float:
+    """Seconds since 1970 by the engine's clock."""
+    with engine(host) as client:
+        return engine_now(client)
+
+
+def restarted_since(host: str, name: str, *, container_id: str, since: float) -> bool | None:
+    """Whether somebody had that very container restarted since a moment of the engine's clock.
+
+    The engine's `restart` event says so. That it started again does not: a restart policy starts it, too.
+    None when nobody can know, as the engine forgets events.
+    """
+    with engine(host) as client:
+        actions = {
+            each.action for each in events_of(client, container_id, since=since, until=engine_now(client))
+        }
+        if "restart" in actions:
+            return True
+        attributes = inspect(client, name)
+        started = seconds(attributes["State"]["StartedAt"])
+        if attributes["Id"] != container_id:
+            return None
+        # A start that the events do not tell of: they are gone, and a restart's may be gone with them.
+        return None if started is not None and started > since and "start" not in actions else False
+
+
+def _stop_seconds(attributes: Mapping[str, Any]) -> int:
+    own = attributes["Config"].get("StopTimeout")
+    if own is None:
+        return DEFAULT_STOP_SECONDS
+    return min(own, LONGEST_STOP_SECONDS) if own >= 0 else LONGEST_STOP_SECONDS  # -1: however long it takes
 
 
 def evidence(host: str, name: str) -> dict[str, Any]:
@@ -248,7 +301,19 @@ def facts_of(host: str, attributes: Mapping[str, Any]) -> ContainerFacts:
         published_ports=tuple(sorted({int(each["HostPort"]) for _, each in published if each["HostPort"]})),
         created=attributes["Created"],
         restart_policy=(host_config.get("RestartPolicy") or {}).get("Name") or "no",
+        aliases=_aliases(attributes),
     )
+
+
+def _aliases(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of each network the names that its name server knows, and the address; and its own host name."""
+    found: set[str] = set()
+    if attributes["HostConfig"].get("NetworkMode") != "host":  # else it has the machine's own name
+        found.add(attributes["Config"].get("Hostname") or "")
+    for network in (attributes["NetworkSettings"].get("Networks") or {}).values():
+        found.update(network.get("Aliases") or (), network.get("DNSNames") or ())
+        found.update((network.get("IPAddress") or "", network.get("GlobalIPv6Address") or ""))
+    return tuple(sorted(found - {""}))
 
 
 def state_of(host: str, attributes: Mapping[str, Any]) -> ContainerState:

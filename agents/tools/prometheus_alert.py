@@ -9,7 +9,7 @@ from dataclasses import dataclass
 # The module, not its names: whoever imports `agents.reading` first arrives here while it is half loaded,
 # because it imports `agents.tools.base`, and with that this package.
 from agents import reading
-from agents.promql import PromQLError
+from agents.promql import PromQLError, selectors
 from agents.tools.base import Case, ToolError
 from agents.tools.prometheus_client import Labels, Prometheus, Rule, Series
 
@@ -40,15 +40,27 @@ class AlertCheck:
 
 
 def question_of(
-    client: Prometheus, *, alert_name: str, labels: Labels, expression: str | None = None
+    client: Prometheus,
+    *,
+    alert_name: str,
+    labels: Labels,
+    expression: str | None = None,
+    ended: bool = False,
 ) -> Question:
-    """The alert's expression, from itself or else from its rule by name. ToolError when there is neither."""
+    """The alert's expression, from itself or else from its rule by name. ToolError when there is neither.
+
+    `ended`: its sender has resolved it. Then a rule that was changed since says what holds now: the alert's
+    own text may stay true for ever, though nobody would be alerted any more.
+    """
     try:
         rules = client.rule(alert_name)
-    except ToolError:
-        if expression is None:
+    except ToolError as error:
+        # Without the rule, nobody knows which labels of a row it hides: no answer now is not no rules.
+        if expression is None or error.retryable:
             raise
         rules = []  # not every server that speaks the query API has rules
+    if ended and expression is not None:
+        expression = _changed(rules, labels, expression) or expression
     own = _own_rules(rules, labels, expression)
     queries = {rule.query for rule in own}
     if expression is None and not queries:
@@ -66,7 +78,13 @@ def question_of(
 def check_alert(client: Prometheus, case: Case) -> AlertCheck:
     """Evaluate the case's expression now and since its start. ToolError when no expression is known."""
     question = question_of(client, alert_name=case.alert_name, labels=case.labels, expression=case.expression)
-    now = reading.read_expression(client, question.expression, case.labels, rule_labels=question.rule_labels)
+    now = reading.read_expression(
+        client,
+        question.expression,
+        case.labels,
+        rule_labels=question.rule_labels,
+        since=case.starts_at.timestamp(),
+    )
     if now.at is None:
         return AlertCheck(question, now)
     last_true, was_firing = _history(client, question, case, now.at)
@@ -78,12 +96,19 @@ def check_alert(client: Prometheus, case: Case) -> AlertCheck:
 def _own_rules(rules: list[Rule], labels: Labels, expression: str | None) -> list[Rule]:
     """Of the rules with the alert's name those that fit its expression and its labels, as far as any do."""
     same = [rule for rule in rules if rule.query == expression] or rules
-    fitting = [
-        rule
-        for rule in same
-        if all(labels.get(name) == value for name, value in rule.labels.items() if "{{" not in value)
-    ]
-    return fitting or same
+    return [rule for rule in same if _fits(rule, labels)] or same
+
+
+def _fits(rule: Rule, labels: Labels) -> bool:
+    """Each label that the rule sets is the alert's."""
+    return all(labels.get(name) == value for name, value in rule.labels.items() if "{{" not in value)
+
+
+def _changed(rules: list[Rule], labels: Labels, expression: str) -> str | None:
+    """What the alert's rule asks now, when it no longer asks `expression`; None when that is not certain."""
+    queries = {rule.query for rule in rules if _fits(rule, labels)}
+    unchanged = any(rule.query == expression for rule in rules)
+    return queries.pop() if len(queries) == 1 and not unchanged else None
 
 
 def _history(
@@ -108,14 +133,17 @@ def _history(
 def _silence_of(
     client: Prometheus, question: Question, case: Case, start: float, rows: list[Series]
 ) -> bool | None:
-    """Never true: False only if there were samples of this alert at its start, else nobody knows."""
+    """Never true: False only if each selector had samples of this alert at its start, else nobody knows.
+
+    Some are not enough: an alert of another Prometheus shares a few series with this one, but not all.
+    """
     alert = reading.Identity(case.labels, question.rule_labels)
     if any(not alert.contradicts(row.labels) for row in rows):
         return None
     had = reading.selectors_with_samples(
         client, question.expression, case.labels, at=start, rule_labels=question.rule_labels
     )
-    return False if had else None
+    return False if had and set(had) == set(selectors(question.expression)) else None
 
 
 def _still_whole(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -153,6 +154,39 @@ class Prometheus:
         if body["status"] == "error":
             raise _refusal(body, retryable=False)
         return body.get("data"), tuple(map(str, body.get("warnings") or ()))
+
+
+class OneLook(Prometheus):
+    """For one look at many alerts, that nothing may hold up for long.
+
+    All of it together has `seconds`, the rules are fetched once, and after a failure that only time may mend
+    nothing more is asked: every further question fails as the first did, which `failed` keeps.
+    """
+
+    def __init__(self, url: str, *, seconds: float, deadline: float = QUERY_DEADLINE) -> None:
+        super().__init__(url, deadline=deadline)
+        self.failed: str | None = None
+        self._most = deadline
+        self._seconds = seconds
+        self._ends = time.monotonic() + seconds
+        self._rules: tuple[Any, tuple[str, ...]] | None = None
+
+    def _get(self, path: str, params: Mapping[str, str]) -> tuple[Any, tuple[str, ...]]:
+        if path == "rules" and self._rules is not None:
+            return self._rules
+        if self.failed is not None:
+            raise ToolError(self.failed, retryable=True)
+        self.deadline = min(self._most, self._ends - time.monotonic())
+        try:
+            if self.deadline <= 0:
+                raise ToolError(f"a look takes longer than {self._seconds:g} s", retryable=True)
+            answer = super()._get(path, params)
+        except ToolError as error:
+            self.failed = str(error) if error.retryable else None
+            raise
+        if path == "rules":
+            self._rules = answer
+        return answer
 
 
 def _refusal(body: Mapping[str, Any], *, retryable: bool) -> ToolError:

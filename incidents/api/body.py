@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import UnreadablePostError
+from gunicorn.http.errors import ParseException  # what the server's stream raises on broken chunks
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.request import Request
@@ -37,7 +38,7 @@ def read_capped(stream: Any) -> bytes:
     """All bytes of a stream; BodyTooLarge past the cap, ParseError when the sender went away."""
     try:
         body: bytes = stream.read(settings.MAX_BODY_BYTES + 1)
-    except (UnreadablePostError, OSError) as error:
+    except (UnreadablePostError, OSError, ParseException) as error:
         raise ParseError("body: could not be read to its end") from error
     if len(body) > settings.MAX_BODY_BYTES:
         raise BodyTooLarge

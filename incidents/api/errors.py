@@ -11,6 +11,8 @@ from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
 
+from incidents.batch import Raced
+
 logger = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = "5"
 
@@ -24,8 +26,8 @@ class Unavailable(APIException):
 
 def handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's answers, and: 503 while the database cannot store (senders repeat 5xx), 400 for a bad value."""
-    if isinstance(error, OperationalError | InterfaceError | IntegrityError):
-        # IntegrityError: a race that was lost more often than it is tried again.
+    if isinstance(error, OperationalError | InterfaceError | IntegrityError | Raced):
+        # IntegrityError, Raced: a race that was lost more often than it is tried again.
         logger.error("%s: the database did not take it: %s", context["view"].__class__.__name__, error)
         set_rollback()
         return Response(

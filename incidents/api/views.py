@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
+from django.http import HttpRequest, JsonResponse
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
@@ -129,3 +130,8 @@ class MemoryView(APIView):
             raise Unavailable("the memory does not answer") from error
         shown = serializers.RecalledSerializer(found, many=True).data
         return Response({"count": len(shown), "results": shown})
+
+
+def no_such_endpoint(request: HttpRequest) -> JsonResponse:
+    """404 as JSON, for programs ask here."""
+    return JsonResponse({"detail": f"there is no {request.path}; see /api/docs"}, status=404)

@@ -17,6 +17,7 @@ from incidents.memory.index import get_index
 from incidents.memory.rows import document, entries, model_in_use, packed, stored_vectors
 from incidents.models import Incident, MemoryEntry
 from incidents.queue import State, working
+from incidents.redaction import clean, clean_tree
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def compose(incident: Incident) -> tuple[str, dict[str, Any]]:
         "human_confirmed": bool(incident.human_cause),
         "signature": f"{incident.alert_name}@{target.key if target else ','.join(systems)}",
     }
-    return _text(incident, systems), payload
+    return clean(_text(incident, systems)), clean_tree(payload)
 
 
 def _text(incident: Incident, systems: list[str]) -> str:

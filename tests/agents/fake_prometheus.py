@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 NOW = 1_700_000_000.0
+LOOKBACK = 300.0  # an older sample is none, as in Prometheus
 Row = tuple[Mapping[str, str], float | str]
 
 
@@ -61,7 +62,9 @@ class FakePrometheus:
             return {"resultType": "scalar", "result": [at, str(scalars[query])]}
         if query.startswith("timestamp("):
             selector = query.removeprefix("timestamp(").removesuffix(")")
-            rows: Sequence[Row] = [row for row in self.samples.get(selector, ()) if row[1] <= at]
+            rows: Sequence[Row] = [
+                row for row in self.samples.get(selector, ()) if at - LOOKBACK < row[1] <= at
+            ]
         else:
             rows = self.rows.get(query, ())
         result = [{"metric": labels, "value": [at, str(value)]} for labels, value in rows]

@@ -420,7 +420,7 @@ def test_restart(run: Run, engine: Docker) -> None:
     engine.kill_process("web")
     wait_for_end(container)
     before = docker.inspect_container("nas", "web")
-    docker.restart("nas", "web", timeout=1)
+    docker.restart("nas", "web")
     after = docker.inspect_container("nas", "web")
     assert (after.running, after.id) == (True, before.id)
     assert after.started_at != before.started_at

@@ -31,10 +31,12 @@ class Engine:
         self.calls: list[str] = []
         self.fails: ToolError | None = None
         self.happens = True
+        self.restarts = 0  # the engine's own `restart` events
 
     def restart(self, target: Target) -> None:
         self.calls.append(target.key)
         if self.happens:
+            self.restarts += 1
             self.state = replace(self.state, started_at="2026-01-02T00:00:00Z")
         if self.fails:
             raise self.fails
@@ -47,12 +49,14 @@ def engine(monkeypatch: pytest.MonkeyPatch, settings) -> Engine:
         actions.SPECS[ActionKind.RESTART_CONTAINER],
         state=lambda target: made.state,
         run=made.restart,
-        happened=lambda target, before: made.state.started_at != before,
+        happened=lambda target, before: made.restarts > 0,
+        under_way=lambda target: 25.0,
         evidence=lambda target: {"logs": ["password=hunter2"]},
     )
     monkeypatch.setitem(actions.SPECS, ActionKind.RESTART_CONTAINER, spec)
     look = proof.Look(ExpressionState.FIRING, "the expression is true")
     monkeypatch.setattr(proof, "observe", lambda incident, progress=None: look)
+    monkeypatch.setattr(proof, "observe_target", lambda incident, target: proof.observe(incident))
     settings.REMEDIATION_MODE = "auto"
     return made
 
@@ -70,6 +74,7 @@ def approved(engine: Engine) -> Callable[..., tuple[Action, Step]]:
             healer, kind=ActionKind.RESTART_CONTAINER, target=target, reason="it is down", state=engine.state
         )
         action.status, action.decided_by = Action.Status.APPROVED, by
+        action.by_person = by != "policy"
         action.save()
         return action, services.add_step(healer.run, Step.Agent.EXECUTOR, output={"action": action.pk})
 
@@ -161,11 +166,12 @@ def test_limits_are_counted_at_execution_and_hold_for_people_too(engine: Engine,
     advance(step.pk)
     Incident.objects.update(status="closed", verdict="verified", closed_at=timezone.now())
     incident = an_incident(status="acting", target=first.target)
+    an_episode(incident)
     healer = a_run(incident).steps.get(agent=Step.Agent.HEALER)
     second = services.draft(
         healer, kind=ActionKind.RESTART_CONTAINER, target=first.target, reason="again", state=engine.state
     )
-    second.status, second.decided_by = Action.Status.APPROVED, "alice"
+    second.status, second.decided_by, second.by_person = Action.Status.APPROVED, "alice", True
     second.save()
     advance(services.add_step(healer.run, Step.Agent.EXECUTOR, output={"action": second.pk}).pk)
     assert status(second) == Action.Status.WITHDRAWN
@@ -240,5 +246,5 @@ def test_an_inspection_that_fails_does_nothing_and_says_so(engine: Engine, appro
     monkeypatch.setitem(actions.SPECS, ActionKind.RESTART_CONTAINER, replace(spec, state=away))
     action, step = approved()
     advance(step.pk)
-    assert status(action) == Action.Status.FAILED
+    assert status(action) == Action.Status.WITHDRAWN
     assert "nothing was done" in action.result

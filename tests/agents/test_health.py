@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from agents import cases, contested, health, proof
+from agents import cases, contested, health, proof, reconcile
 from agents.tools import docker
-from incidents import jobs
-from incidents.models import Episode, Event, Incident, Job, Notification
+from incidents import jobs, notifications, services
+from incidents.models import Episode, Event, Incident, Job, Notification, Verdict
+from tests.agents.alertmanager_api import active
+from tests.agents.alertmanager_api import serving as serving_alertmanager
 from tests.agents.fake_prometheus import FakePrometheus, serving
 from tests.incidents.rows import an_episode, an_incident
 
@@ -34,23 +33,9 @@ def prometheus(settings) -> Iterator[FakePrometheus]:
 @pytest.fixture
 def alertmanager(settings) -> Iterator[list[dict[str, Any]]]:
     """The alerts that Alertmanager's API lists."""
-    alerts: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps(alerts).encode())
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    settings.ALERTMANAGER_URL = f"http://127.0.0.1:{server.server_address[1]}"
-    yield alerts
-    server.shutdown()
-    server.server_close()
+    with serving_alertmanager() as fake:
+        settings.ALERTMANAGER_URL = fake.url
+        yield fake.alerts
 
 
 @pytest.fixture
@@ -65,20 +50,6 @@ def down(**labels: str) -> dict[str, Any]:
         "lastError": "connection refused",
         "lastScrape": "2026-01-01T00:00:00Z",
         "scrapeUrl": "http://nas:9100/metrics",
-    }
-
-
-def active(fingerprint: str, **fields: Any) -> dict[str, Any]:
-    now = timezone.now()
-    return {
-        "labels": {"alertname": "Missed", "severity": "warning"},
-        "annotations": {"summary": "nobody brought it"},
-        "startsAt": (now - timedelta(minutes=5)).isoformat(),
-        "endsAt": (now + timedelta(minutes=4)).isoformat(),
-        "generatorURL": "http://prometheus/graph?g0.expr=up+%3D%3D+0",
-        "fingerprint": fingerprint,
-        "status": {"state": "active"},
-        **fields,
     }
 
 
@@ -208,6 +179,65 @@ def test_a_watchdog_that_falls_silent_is_an_incident(settings) -> None:
     assert not incident.episodes.firing().exists()
 
 
+@pytest.mark.usefixtures("not_the_first")
+def test_a_watchdog_that_alertmanager_says_is_resolved_is_silent_too(settings) -> None:
+    """Prometheus died: its alerts expire in Alertmanager, and the watchdog is one of them."""
+    settings.WATCHDOG_SECONDS = 60
+    long_ago = timezone.now() - timedelta(minutes=9)
+    dog = an_episode(an_incident(), alert_name="Watchdog", ends_at=long_ago + timedelta(minutes=5))
+    Episode.objects.filter(pk=dog.pk).update(incident=None, last_seen_at=long_ago)
+    tombstone = an_episode(an_incident(), alert_name="NodeDown", ends_at=long_ago)
+    Episode.objects.filter(pk=tombstone.pk).update(incident=None, last_seen_at=long_ago)
+    health.run()
+    incident = Incident.objects.get(source=health.SOURCE)
+    assert incident.alert_name == "WatchdogSilent"
+    again = an_episode(an_incident(), alert_name="Watchdog", fingerprint=dog.fingerprint)
+    Episode.objects.filter(pk=again.pk).update(incident=None)
+    assert proof.observe(incident).state == "cleared"
+    health.run()
+    assert not incident.episodes.firing().exists()
+
+
+@pytest.mark.usefixtures("not_the_first")
+def test_a_watchdog_that_only_the_list_brings_is_heard_there(
+    alertmanager: list[dict[str, Any]], settings
+) -> None:
+    settings.WATCHDOG_SECONDS = 60
+    alertmanager.append(active("dog", labels={"alertname": "Watchdog"}))
+    health.run()
+    Episode.objects.update(last_seen_at=timezone.now() - timedelta(minutes=9))
+    Job.objects.create(name=reconcile.JOB, result={"polls": []})
+    reconcile.run()
+    health.run()
+    assert not Incident.objects.exists()
+
+
+@pytest.mark.usefixtures("not_the_first")
+def test_what_a_person_called_a_false_alarm_opens_nothing_at_the_next_check(containers: list[Any]) -> None:
+    containers[0] = listing(("a", "running", "unhealthy"))
+    health.run()
+    services.annotate(Incident.objects.get(), by="robin", verdict=Verdict.FALSE_ALARM)
+    health.run()
+    assert Incident.objects.get().verdict == Verdict.FALSE_ALARM
+
+
+def test_what_is_adopted_is_told_in_the_same_transaction(
+    alertmanager: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alertmanager.append(active("a"))
+
+    def killed(adopted: list[Incident]) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(notifications, "tell_summary", killed)
+        with pytest.raises(RuntimeError):
+            health.run()
+    assert not Incident.objects.exists()
+    health.run()
+    assert Notification.objects.get().title == "1 alerts fired already when homelab started"
+
+
 @pytest.fixture
 def fired_again() -> Episode:
     return an_episode(an_incident(), ends_at=timezone.now(), contested_at=timezone.now(), fingerprint="again")
@@ -217,7 +247,7 @@ def test_alertmanagers_word_settles_a_contested_alert(
     fired_again: Episode, alertmanager: list[dict[str, Any]]
 ) -> None:
     alertmanager.append(active("again"))
-    contested.settle_all()
+    contested.settle(fired_again.pk)
     fired_again.refresh_from_db()
     assert fired_again.ends_at is None
 
@@ -225,18 +255,21 @@ def test_alertmanagers_word_settles_a_contested_alert(
 def test_a_contested_alert_that_alertmanager_does_not_list_stays_ended(
     fired_again: Episode, alertmanager: list[dict[str, Any]]
 ) -> None:
-    contested.settle_all()
+    contested.settle(fired_again.pk)
     fired_again.refresh_from_db()
     assert fired_again.ends_at is not None
     assert fired_again.contested_at is None
 
 
 def test_when_nobody_can_be_asked_for_a_minute_the_alert_is_believed(fired_again: Episode) -> None:
-    contested.settle_all()
+    contested.settle(fired_again.pk)
     fired_again.refresh_from_db()
     assert fired_again.contested_at is not None
-    Episode.objects.update(contested_at=timezone.now() - timedelta(seconds=61))
-    contested.settle_all()
+    now = timezone.now()
+    Episode.objects.update(
+        contested_at=now - timedelta(seconds=61), asked_at=now - contested.ASK_AGAIN - timedelta(seconds=1)
+    )
+    contested.settle(fired_again.pk)
     fired_again.refresh_from_db()
     assert fired_again.ends_at is None
     assert "nobody could be asked" in Event.objects.filter(kind="contested").latest("id").text

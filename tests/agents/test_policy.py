@@ -23,6 +23,7 @@ FINE = Facts(
     protected=None,
     paused=None,
     stopped_by="crash",
+    frozen=False,
     asked_before=False,
     restarts_last_hour=0,
     since_last=None,
@@ -53,6 +54,7 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
     ("label", {"label": "approve"}),
     ("stopped", {"stopped_by": "person"}),
     ("stopped", {"stopped_by": "unknown"}),
+    ("frozen", {"frozen": True}),
     ("breaker", {"failures_in_a_row": 2}),
     ("no_proof", {"fault": ExpressionState.UNKNOWN}),
 ]

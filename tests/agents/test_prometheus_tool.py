@@ -163,6 +163,13 @@ def test_was_it_ever_true(fake: FakePrometheus, history: Any, samples: Any, was_
     assert call("alert_expression", case(expression=DOWN)).data["was_firing"] is was_firing
 
 
+def test_a_few_series_in_common_are_no_history(fake: FakePrometheus) -> None:
+    """An alert of another Prometheus: `b` is the same here, `a` was never here, so it was never true."""
+    expr = "a / on () group_left b > 0.9"
+    fake.samples, fake.paths["rules"] = {"b": [({}, START), ({}, NOW - 1)]}, rules()
+    assert call("alert_expression", case(expression=expr)).data["was_firing"] is None
+
+
 def test_the_history_is_asked_for_on_a_grid_that_meets_the_start(fake: FakePrometheus) -> None:
     fake.paths["rules"] = rules(RULE)
     long_ago = NOW - 5 * 24 * 3600

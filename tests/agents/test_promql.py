@@ -102,8 +102,22 @@ def test_what_is_no_promql_says_so(expr: str) -> None:
         "x^" * 9_000 + "x",
         "abs(" * 4_000 + "x",
         "x" * 50_000,
+        '#"\n' + "up" + "+up" * 1_300 + '\n#"',
+        '#"\n' + "(" * 150 + "up" + ")" * 150 + '\n#"',
+        "# '\r" + "-" * 500 + "up # '",
+        "(" * 101 + "up" + ")" * 101,
     ],
-    ids=["brackets", "signs", "powers", "calls", "length"],
+    ids=[
+        "brackets",
+        "signs",
+        "powers",
+        "calls",
+        "length",
+        "hidden between quotes in comments",
+        "brackets hidden so",
+        "hidden behind a carriage return",
+        "depth",
+    ],
 )
 def test_an_expression_made_to_exhaust_the_parser_is_refused_at_once(expr: str) -> None:
     started = time.monotonic()
@@ -113,5 +127,12 @@ def test_an_expression_made_to_exhaust_the_parser_is_refused_at_once(expr: str) 
 
 
 def test_a_long_rule_is_read() -> None:
-    expr = " or ".join(f'up{{job="job-{number}",instance=~"a|b"}} == 0' for number in range(150))
-    assert len(selectors(expr)) == 150
+    expr = " or ".join(f'up{{job="job-{number}",instance=~"a|b"}} == 0' for number in range(80))
+    assert len(selectors(expr)) == 80
+
+
+def test_a_comment_is_no_code_and_a_hash_in_a_string_no_comment() -> None:
+    assert selectors('up{job="a#b"} == 0 # unless "maintenance\n or x{a="#"}') == [
+        'up{job="a#b"}',
+        'x{a="#"}',
+    ]

@@ -38,6 +38,7 @@ class Example:
     rule_labels: dict[str, str] = field(default_factory=lambda: RULE)
     newer_than: float | None = None
     must_be_fresh: tuple[str, ...] = ()
+    since: float | None = None
     says: str = ""
 
 
@@ -113,8 +114,27 @@ EXAMPLES = {
         samples={"errs": [(MINE, NOW), (OTHER, NOW)]},
         alert={"alertname": "E", "job": "web"},
     ),
-    "one side of a ratio is enough when nothing else was asked": Example(
-        "a / on (instance) group_left b > 0.9", CLEARED, samples={"a": [(MINE, NOW)]}
+    "one side of a ratio is no proof": Example(
+        "a / on (instance) group_left b > 0.9", UNKNOWN, samples={"b": [(MINE, NOW)]}, says="series gone: a "
+    ),
+    "least of all when both were there at the alert's start": Example(
+        "a / on (instance) group_left b > 0.9",
+        UNKNOWN,
+        samples={"a": [(MINE, NOW - 600)], "b": [(MINE, NOW - 600), (MINE, NOW)]},
+        since=NOW - 500,
+        says="series gone: a ",
+    ),
+    "both sides of a ratio": Example(
+        "a / on (instance) group_left b > 0.9",
+        CLEARED,
+        samples={"a": [(MINE, NOW)], "b": [(MINE, NOW)]},
+        since=NOW - 500,
+    ),
+    "a side that the alert never had may be missing": Example(
+        "a unless on (instance) maintenance",
+        CLEARED,
+        samples={"a": [(MINE, NOW - 600), (MINE, NOW)]},
+        since=NOW - 500,
     ),
     "a side that was fresh before must be fresh": Example(
         "a / on (instance) group_left b > 0.9",
@@ -150,6 +170,7 @@ def read(fake: FakePrometheus, example: Example) -> Reading:
             rule_labels=example.rule_labels,
             newer_than=example.newer_than,
             must_be_fresh=example.must_be_fresh,
+            since=example.since,
         )
 
 
@@ -163,7 +184,8 @@ def test_reading(name: str) -> None:
     assert reading.rows == len(example.rows)
     assert reading.at == NOW
     for _, params in fake.asked:
-        assert params.get("time", str(NOW)) == f"{NOW:.3f}" or params["query"] == "time()"
+        asked_at = params.get("time", str(NOW))
+        assert asked_at in (f"{NOW:.3f}", f"{example.since or NOW:.3f}") or params["query"] == "time()"
 
 
 def test_a_scalar_is_true() -> None:

@@ -7,12 +7,14 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents import reasoners, services
-from agents.models import Action, CrewRun, Step
+from agents import actions, policy, reasoners, services
+from agents.advance import advance
+from agents.models import Action, ActionKind, CrewRun, Step
+from agents.reading import ExpressionState
 from incidents.models import Event, Incident
 from incidents.queue import State
-from tests.agents.rows import an_action
-from tests.incidents.rows import an_incident
+from tests.agents.rows import a_run, an_action
+from tests.incidents.rows import a_target, an_episode, an_incident
 
 pytestmark = pytest.mark.django_db
 
@@ -39,6 +41,63 @@ def test_a_question_that_nobody_answered_may_be_asked_again() -> None:
     assert (step.agent, step.state) == (Step.Agent.HEALER, State.WAITING)
     with pytest.raises(services.CannotAsk, match="asked already"):
         services.ask_again(action, by="bob")
+
+
+def stopped_by_hand() -> actions.TargetState:
+    return actions.TargetState("id", "image", "stopped", {}, "person", "2026-01-01T00:00:00Z", None)
+
+
+def asked_now(step: Step, action: Action) -> str:
+    """What `authorize()` would say of starting it, asked by that Healer."""
+    state = stopped_by_hand()
+    draft = services.draft(
+        step, kind=ActionKind.RESTART_CONTAINER, target=action.target, reason="", state=state
+    )
+    fault = ExpressionState.FIRING
+    return policy.authorize(draft, state=state, fault=fault, fault_reason="", approved=False).effect
+
+
+def test_what_was_stopped_by_hand_is_asked_once_but_as_often_as_a_person_wants(settings) -> None:
+    settings.REMEDIATION_MODE = "auto"
+    action = late(an_action(target_state=services.snapshot(stopped_by_hand())))
+    wanted = services.ask_again(action, by="alice")
+    assert asked_now(wanted, action) == "ask"
+    Step.objects.filter(pk=wanted.pk).update(state=State.DONE)
+    assert asked_now(services.add_step(wanted.run, Step.Agent.HEALER), action) == "refuse"
+
+
+def test_a_question_withdrawn_by_the_end_of_its_incident_was_asked(settings) -> None:
+    settings.REMEDIATION_MODE = "auto"
+    action = an_action(target_state=services.snapshot(stopped_by_hand()))
+    services.finish_run(action.incident)
+    incident = an_incident(target=action.target)
+    an_episode(incident)
+    assert asked_now(a_run(incident).steps.get(agent=Step.Agent.HEALER), action) == "refuse"
+
+
+def test_nobody_asks_again_while_the_crew_is_at_another_target() -> None:
+    action = late(an_action())
+    services.add_step(action.step.run, Step.Agent.ANALYST, focus=a_target("other"))
+    with pytest.raises(services.CannotAsk, match="another target"):
+        services.ask_again(action, by="alice")
+
+
+def test_a_healer_waits_while_another_change_of_its_incident_is_open() -> None:
+    action = an_action()
+    step = services.add_step(action.step.run, Step.Agent.HEALER, focus=a_target("other"))
+    advance(step.pk)
+    step.refresh_from_db()
+    assert (step.state, step.error) == (State.WAITING, "")
+    refused = policy.Decision("refuse")
+    second = services.draft(
+        step,
+        kind=ActionKind.RESTART_CONTAINER,
+        target=a_target("third"),
+        reason="",
+        state=stopped_by_hand(),
+    )
+    with pytest.raises(services.NotNow):
+        services.propose(second, refused)
 
 
 def test_an_open_question_is_not_asked_twice() -> None:

@@ -1,4 +1,4 @@
-"""The yardstick: a Django view that only inserts one row, served by the same gunicorn with as many threads."""
+"""The yardstick: a Django view that only inserts one row, in the same gunicorn with as many threads."""
 
 from __future__ import annotations
 

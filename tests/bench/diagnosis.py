@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.homelab.program import Program
-
 from tests.e2e.servers import Docker, Prometheus, free_port, scrape_job, wait_until
+from tests.homelab.program import Program
 
 INCIDENTS = 50
 NEEDED = ("prometheus", "docker", "busybox")
@@ -65,13 +64,12 @@ def measure(directory: Path) -> dict[str, Any]:
                 found = [_diagnose(program, prometheus.url, *each) for each in services]
     seconds = sorted(each for each, _ in found)
     right = sum(is_right for _, is_right in found)
-    summary = {
+    return {
         "incidents": len(found),
         "right": right,
         "p50_seconds": round(statistics.median(seconds), 3),
         "p95_seconds": round(seconds[int(len(seconds) * 0.95)], 3),
     }
-    return summary
 
 
 def _diagnose(

@@ -1,4 +1,4 @@
-"""Intake: requests a second, durable before the answer, beside a bare view with one INSERT in the same run."""
+"""Intake: requests a second, durable before the answer, beside a bare view with one INSERT."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def _measure(
             for concurrency in CONCURRENCIES:
                 count = REQUESTS[concurrency] // (8 if kind == f"{MANY} a request" else 1)
                 load = run(program.url, make, concurrency=concurrency, requests=count)
-                table[f"{kind}, {concurrency} at once"] = _row(load, MANY if kind.startswith(str(MANY)) else 1)
+                alerts = MANY if kind.startswith(str(MANY)) else 1
+                table[f"{kind}, {concurrency} at once"] = _row(load, alerts)
     workers = variables.get("WEB_CONCURRENCY", "1")
     with _bare(bare_variables or {"DATABASE_URL": f"sqlite:///{directory}/bare.sqlite3"}, workers) as url:
         body = _body([_alert("x")])

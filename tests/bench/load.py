@@ -82,7 +82,8 @@ def _read_answer(connection: socket.socket) -> int:
     while (end := data.find(b"\r\n\r\n")) < 0:
         data += _receive(connection)
     head = bytes(data[:end]).decode("latin-1").lower()
-    length = int(next(line.split(":", 1)[1] for line in head.split("\r\n") if line.startswith("content-length")))
+    lengths = [line for line in head.split("\r\n") if line.startswith("content-length:")]
+    length = int(lengths[0].split(":", 1)[1])
     while len(data) < end + 4 + length:
         data += _receive(connection)
     return int(head.split(" ", 2)[1])
@@ -106,5 +107,3 @@ def wait_for_port(url: str) -> None:
         return True
 
     wait_until(answers, 30, f"nothing listens at {url}")
-
-

@@ -90,11 +90,15 @@ class Postgres:
         spec = importlib.util.find_spec(PACKAGE)
         if spec is None or not spec.submodule_search_locations:
             raise FileNotFoundError(f"{PACKAGE} is not installed: pip install -r requirements-dev.txt")
-        installed = max(Path(spec.submodule_search_locations[0]).glob("pginstall1*"))
-        probe = self._as_owner([str(installed / "bin" / "postgres"), "--version"])
-        if subprocess.run(probe, capture_output=True).returncode:
-            installed = Path(shutil.copytree(installed, self._home / "postgresql", symlinks=True))
-        return installed / "bin"
+        package = Path(spec.submodule_search_locations[0])
+        server = max(package.glob("pginstall1*")).relative_to(package.parent)
+        probe = self._as_owner([str(package.parent / server / "bin" / "postgres"), "--version"])
+        if subprocess.run(probe, capture_output=True).returncode == 0:
+            return package.parent / server / "bin"
+        # initdb finds its libraries beside the package, so they keep their places
+        for part in (server, Path(f"{PACKAGE}.libs")):
+            shutil.copytree(package.parent / part, self._home / part, symlinks=True)
+        return self._home / server / "bin"
 
     def _initdb(self, binaries: Path) -> Path:
         data, secret = self._home / "data", self._home / "password"

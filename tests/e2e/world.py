@@ -116,7 +116,8 @@ def drive(until: Callable[[], object], timeout: float = 60.0) -> None:
         if time.monotonic() > ends:
             raise TimeoutError("the crew did not get there in time:\n" + timeline())
         advance.start_waiting_runs()
-        contested.settle_all()
+        for pk in contested.due():
+            contested.settle(pk)
         for pk in Step.queue.due().values_list("pk", flat=True):
             advance.advance(pk)
         for pk in Notification.queue.due().values_list("pk", flat=True):

@@ -17,6 +17,7 @@ REAL: dict[str, dict[str, Any]] = {
     if "alerts" in json.loads(path.read_bytes())
 }
 DEEP = 100_000
+KNOWN = "jellyfin"  # a container of the inventory
 TIMES = (
     "0001-01-01T00:00:00Z",
     "0001-12-31T23:59:59-23:59",
@@ -52,6 +53,7 @@ TEXTS = (
     "\r\nSet-Cookie: a=b",
     "firing",
     "resolved",
+    KNOWN,
     *TIMES,
 )
 NUMBERS = (0, -1, 2**31, 2**63, 2**64, 10**400, 1e308, -0.0, 5e-324, True)
@@ -65,6 +67,7 @@ STRUCTURES: tuple[Any, ...] = (
     {},
     [None],
     {"": ""},
+    {"alertname": "Down", "container": KNOWN},
     {"alertname": None},
     {"a\x00": "b"},
     {"\ud800": "b"},
@@ -107,19 +110,18 @@ def paths(value: Any, here: Path = ()) -> list[Path]:
 
 @st.composite
 def mutated(draw: st.DrawFn) -> dict[str, Any]:
-    """A real webhook with one to six things wrong, most of them in one of its alerts."""
+    """A real webhook with one to six things wrong, most of them in its alerts."""
     payload = copy.deepcopy(REAL[draw(st.sampled_from(sorted(REAL)))])
     for _ in range(draw(st.integers(0, 3))):
         payload["alerts"].append(copy.deepcopy(draw(st.sampled_from(payload["alerts"]))))
     for _ in range(draw(st.integers(1, 6))):
-        found = [path for path in paths(payload) if path]
-        within = [path for path in found if len(path) > 1 and path[0] == "alerts"]
-        mutate(draw, payload, draw(st.sampled_from(within or found)) if draw(st.booleans()) else ())
+        within = [path for path in paths(payload) if len(path) > 1 and path[0] == "alerts"]
+        mutate(draw, payload, draw(st.sampled_from([(), *within])))
     return payload
 
 
 def mutate(draw: st.DrawFn, payload: Any, path: Path) -> None:
-    """Put something else at a place, or take it away; without a place, at one of the top keys."""
+    """Put something else at a place, or take it away; at the place () among the top keys."""
     if not path:
         path = (draw(st.sampled_from(["truncatedAlerts", "version", "groupKey", "receiver", "more"])),)
     for key in path[:-1]:

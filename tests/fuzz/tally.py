@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.strategies import SearchStrategy
+
+from tests.fuzz import FULL
 
 SLOW_SECONDS = 5.0
+Send: TypeAlias = Callable[[Any], None]
 
 
 @dataclass
@@ -19,6 +26,7 @@ class Tally:
     slowest: tuple[float, str] = (0.0, "")
     failures: list[str] = field(default_factory=list)
     handled: int = 0  # a known caller reached the code behind the door
+    mixed: int = 0  # deliveries of which a part was kept
 
     @property
     def requests(self) -> int:
@@ -44,5 +52,21 @@ class Tally:
         seconds, label = self.slowest
         return (
             f"{self.requests} requests: {classes}; {self.handled} by a known caller that reached a handler; "
-            f"{len(self.failures)} failed; the slowest took {seconds * 1000:.0f} ms ({label})"
+            f"{len(self.failures)} failed; the slowest took {seconds * 1000:.0f} ms ({label[:100]})"
         )
+
+
+def generated(count: int, values: SearchStrategy[Any]) -> Callable[[Send], Callable[[], None]]:
+    """Runs a function on that many values: the same ones in every run of the slice, new ones in a full run.
+
+    Nothing is shrunk: a failure tells all that is needed to repeat it.
+    """
+    profile = settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        derandomize=not FULL,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    return lambda send: profile(given(values)(send))

@@ -11,11 +11,10 @@ import schemathesis
 from django.core.signals import got_request_exception, request_finished, request_started
 from django.db import close_old_connections, transaction
 from drf_spectacular.generators import SchemaGenerator
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rest_framework.request import Request
 from rest_framework.views import APIView
-from schemathesis import APIOperation, Case, GenerationMode
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
@@ -27,7 +26,7 @@ from incidents.models import Delivery, Event, Incident, Notification, Target, To
 from tests.agents.rows import an_action
 from tests.conftest import Api
 from tests.fuzz import FULL
-from tests.fuzz.tally import Tally
+from tests.fuzz.tally import Tally, generated
 from tests.incidents.rows import a_target, an_episode, an_incident
 
 REQUESTS = 6000 if FULL else 260
@@ -97,14 +96,14 @@ def tally(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tally]:
     got_request_exception.disconnect(keep)
 
 
-def operations() -> list[APIOperation[Any, Any, Any]]:
+def operations() -> list[Any]:
     schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(public=True))
     schema.app = application
     return [found.ok() for found in schema.get_all_operations()]
 
 
 @st.composite
-def requests_to(draw: st.DrawFn, operation: APIOperation[Any, Any, Any]) -> Case:
+def requests_to(draw: st.DrawFn, operation: Any) -> Any:
     """One that fits the schema, or where that is possible, one that does not; mostly about a real row."""
     takes = operation.path_parameters or operation.query or operation.body
     mode = draw(st.sampled_from(GenerationMode)) if takes else GenerationMode.POSITIVE
@@ -115,19 +114,11 @@ def requests_to(draw: st.DrawFn, operation: APIOperation[Any, Any, Any]) -> Case
     return case
 
 
-def run(requests: st.SearchStrategy[Case], count: int, tally: Tally, admin: Api) -> None:
+def run(requests: st.SearchStrategy[Any], count: int, tally: Tally, admin: Api) -> None:
     """Send that many; what goes wrong is in the tally."""
 
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        derandomize=not FULL,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(requests)
-    def send(case: Case) -> None:
+    @generated(count, requests)
+    def send(case: Any) -> None:
         with transaction.atomic():
             with tally.timed(case.operation.label):
                 response = case.call(headers=admin.headers)

@@ -144,3 +144,18 @@ def test_one_process_in_embedded_mode(unset: pytest.MonkeyPatch) -> None:
     assert listen.processes(embedded=False) == 2
     with pytest.raises(ConfigError, match="WEB_CONCURRENCY"):
         listen.processes(embedded=True)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[::1", "http://a b", "http://x:99999", "http://", "ftp://x", "x"]
+)
+def test_what_is_no_url_names_its_variable(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("PROMETHEUS_URL", address)
+    with pytest.raises(ConfigError, match=r"^PROMETHEUS_URL: "):
+        env.url("PROMETHEUS_URL")
+
+
+def test_an_emptied_variable_stays_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMETHEUS_URL", "")
+    assert env.url("PROMETHEUS_URL") is None
+    assert os.environ["PROMETHEUS_URL"] == ""  # so that `.env` does not bring it back

@@ -239,3 +239,12 @@ def test_what_died_is_tried_again_by_a_person(person: Callable[..., Client]) -> 
     assert b"1 tried again" in said.content
     assert b"is not dead, but done" in said.content
     assert list(Notification.objects.order_by("pk").values_list("state", flat=True)) == ["waiting", "done"]
+    Notification.objects.filter(dedup_key="dead").update(state="dead", error="no such channel")
+    said = browser.post(
+        "/admin/incidents/notification/",
+        {"action": "give_up", "_selected_action": [row.pk for row in rows]},
+        follow=True,
+    )
+    assert b"1 given up" in said.content
+    given_up = Notification.objects.get(dedup_key="dead")
+    assert (given_up.state, given_up.error) == ("done", "given up by robin: no such channel")

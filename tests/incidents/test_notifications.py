@@ -91,14 +91,50 @@ def test_one_message_per_transition_and_its_words_may_change_until_it_is_sent(ch
 def test_a_channel_that_is_away_gets_it_later_and_not_forever(chat: Chat) -> None:
     chat.status = 503
     row = tell(an_incident())
-    for attempt in range(1, Notification.MAX_ATTEMPTS + 1):
+    for attempt in (1, 2, Notification.MAX_ATTEMPTS):
+        Notification.objects.update(due_at=timezone.now(), attempts=attempt - 1)
         notifications.deliver(row.pk)
         row.refresh_from_db()
         assert row.attempts == attempt
-        Notification.objects.update(due_at=timezone.now())
     assert row.state == State.DEAD
     assert row.sent_at is None
     assert "did not take" in row.error
+
+
+def test_a_message_that_failed_is_tried_every_minute_at_least(chat: Chat) -> None:
+    chat.status = 503
+    row = tell(an_incident())
+    Notification.objects.update(attempts=500)
+    notifications.deliver(row.pk)
+    row.refresh_from_db()
+    assert timezone.now() < row.due_at <= timezone.now() + timedelta(seconds=60)
+
+
+def test_what_waited_for_a_channel_comes_in_order_and_at_once_when_it_is_back(chat: Chat) -> None:
+    incident = an_incident()
+    broken = tell(incident, "broken", "opened")
+    chat.status = 503
+    notifications.deliver(broken.pk)
+    chat.status = 200
+    fixed = tell(incident, "fixed", "ended")
+    notifications.deliver(fixed.pk)
+    assert chat.messages == [], "the earlier one goes first"
+    Notification.objects.filter(pk=broken.pk).update(due_at=timezone.now())
+    notifications.deliver(broken.pk)
+    fixed.refresh_from_db()
+    assert fixed.due_at <= timezone.now()
+    notifications.deliver(fixed.pk)
+    assert [message["title"] for message in chat.messages] == ["broken", "fixed"]
+
+
+def test_a_message_that_no_chat_takes_does_not_hold_up_the_others_for_good(chat: Chat) -> None:
+    incident = an_incident()
+    tell(incident, "poison", "opened")
+    Notification.objects.update(fence=9, attempts=9, due_at=timezone.now() + timedelta(seconds=60))
+    row = tell(incident, "fixed", "ended")
+    Notification.objects.filter(pk=row.pk).update(created_at=timezone.now() - timedelta(minutes=11))
+    notifications.deliver(row.pk)
+    assert [message["title"] for message in chat.messages] == ["fixed"]
 
 
 def test_a_channel_that_comes_back_gets_what_waited(chat: Chat) -> None:

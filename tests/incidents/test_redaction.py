@@ -20,6 +20,15 @@ SECRETS = [
     "AKIAIOSFODNN7EXAMPLE",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0",
     "123456789:AAF-abcdefghijklmnopqrstuvwxyz01234",
+    "mysql --password hunter2 -h db",
+    "restic --api-key='hunter2 x' backup",
+    "curl -s -u robin:hunter2 https://x",
+    "Cookie: session=hunter2; other=1",
+    "https://discord.com/api/webhooks/123456/hunter2-abc",
+    "https://hooks.slack.com/services/T0/B0/hunter2",
+    "https://api.telegram.org/bot123456789:AAF-abcdefghijklmnopqrstuvwxyz01234/send",
+    "basicauth.users=robin:$apr1$hunter2$abcdef",
+    "password: |\n  hunter2",
     "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
 ]
 HARMLESS = [
@@ -31,6 +40,8 @@ HARMLESS = [
     "docker:docker2/jellyfin",
     "passed: 3",
     "key: value",
+    "password authentication failed for user robin",
+    "curl -s https://x",
 ]
 
 

@@ -1,0 +1,124 @@
+"""A broker that is away costs the sender no time, is tried again now and then, and is said once a minute."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from incidents import broker
+from tests.e2e.process import free_port
+
+TASK = "incidents.tasks.run_job"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(broker, "_breaker", broker.Breaker())
+    broker._producers.cache_clear()
+    yield
+    broker._producers.cache_clear()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(broker, "time", made)
+    return made
+
+
+class App:
+    """A Celery application whose broker answers or does not."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.sent: list[int] = []
+        self.tried = 0
+
+    def send_task(self, name: str, args: tuple[int], **options: Any) -> None:
+        assert options["retry"] is False
+        self.tried += 1
+        if self.away:
+            raise OperationalError("Connection refused")
+        self.sent.append(args[0])
+
+    def connection_for_write(self, **options: Any) -> Any:
+        return Celery(broker="memory://").connection_for_write(**options)
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> App:
+    made = App()
+    monkeypatch.setattr(broker, "current_app", made)
+    return made
+
+
+def test_after_some_failures_nobody_waits_for_it_and_then_one_tries(app: App, clock: Clock) -> None:
+    app.away = True
+    assert [broker.send(TASK, number) for number in range(100)] == [False] * 100
+    assert app.tried == broker.Breaker.FAILURES
+    clock.now += broker.Breaker.PAUSE_SECONDS
+    assert [broker.send(TASK, number) for number in range(100)] == [False] * 100
+    assert app.tried == broker.Breaker.FAILURES + 1
+
+
+def test_it_is_used_again_as_soon_as_it_answers(app: App, clock: Clock) -> None:
+    app.away = True
+    for number in range(5):
+        broker.send(TASK, number)
+    app.away = False
+    clock.now += broker.Breaker.PAUSE_SECONDS
+    assert [broker.send(TASK, number) for number in (6, 7)] == [True, True]
+    assert app.sent == [6, 7]
+
+
+def test_it_is_said_once_a_minute(app: App, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    app.away = True
+    for number in range(600):  # two minutes
+        broker.send(TASK, number)
+        clock.now += 0.2
+    said = [
+        each for each in caplog.records if (each.name, each.levelno) == (broker.__name__, logging.WARNING)
+    ]
+    assert len(said) == 2
+    assert "Connection refused" in said[0].getMessage()
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A Redis URL where somebody accepts, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"redis://127.0.0.1:{listening.getsockname()[1]}/0"
+
+
+def seconds_for_a_hint(monkeypatch: pytest.MonkeyPatch, url: str) -> float:
+    options = {"visibility_timeout": 600, "socket_connect_timeout": 5, "socket_timeout": 5}
+    app = Celery(broker=url, broker_transport_options=options)
+    monkeypatch.setattr(broker, "current_app", app)
+    began = time.monotonic()
+    assert not broker.send(TASK, 1)
+    return time.monotonic() - began
+
+
+def test_a_broker_that_refuses_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert seconds_for_a_hint(monkeypatch, f"redis://127.0.0.1:{free_port()}/0") < 0.3
+
+
+def test_a_broker_that_is_silent_costs_less_than_a_second(
+    monkeypatch: pytest.MonkeyPatch, silent: str
+) -> None:
+    assert seconds_for_a_hint(monkeypatch, silent) < 0.6
