@@ -22,7 +22,10 @@ def expression_of(episode: Episode) -> str | None:
 
 def prometheus_of(episode: Episode) -> str | None:
     """Where the alert says it came from, `http://host:port`; None when it does not say."""
-    parts = urlsplit(episode.generator_url)
+    try:
+        parts = urlsplit(episode.generator_url)
+    except ValueError:  # a sender may write anything there
+        return None
     return f"{parts.scheme}://{parts.netloc.rsplit('@', 1)[-1]}" if parts.netloc else None
 
 

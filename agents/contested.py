@@ -4,8 +4,8 @@ Alertmanager repeats a firing with its old start after a gap, and deliveries arr
 expression or Alertmanager's list of active alerts tells the two apart; when nobody can be asked for a
 minute, the alert is believed.
 
-Whoever is asked may not answer for a long time, and a storm contests hundreds of alerts. So a few workers ask,
-one each alert, and the others stay free for the rest of the work.
+Whoever is asked may not answer for a long time, and a storm contests hundreds of alerts. So a few workers
+ask, never two about the same alert, and the others stay free for the rest of the work.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -100,8 +101,6 @@ def healer(step: Step) -> None:
         if not _finish(step, remediation.model_dump(), remediation.reason):
             return
         incident.refresh_from_db()
-        if incident.status == Status.CLOSED:
-            return
         if isinstance(proposal, str):
             incident_services.record(incident, Event.Kind.REFUSED, "authorize", proposal)
         elif proposal is not None:
@@ -153,7 +152,8 @@ def communicate(step: Step) -> None:
     incident = Incident.objects.select_related("target").get(pk=step.run.incident_id)
     with transaction.atomic():
         if communicator.tell(incident, step.run):
-            _finish(step, {"told": True}, "told people")
+            said = "told people" if settings.NOTIFY_URLS else "would tell people, but NOTIFY_URLS is not set"
+            _finish(step, {"told": True}, said)
         else:
             _finish(step, {"told": False}, "")
 

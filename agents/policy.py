@@ -19,7 +19,7 @@ from agents import protection
 from agents.actions import SPECS, TargetState
 from agents.models import Action, Pause
 from agents.reading import ExpressionState
-from incidents.models import Episode, Target
+from incidents.models import Target
 
 Effect = Literal["allow", "ask", "refuse"]
 HOUR = timedelta(hours=1)
@@ -232,7 +232,7 @@ def gather(action: Action, *, state: TargetState, fault: ExpressionState, fault_
     return Facts(
         target=target.key,
         target_kind_fits=SPECS[action.kind].target_kind == target.kind and target.gone_at is None,
-        bound=Episode.objects.firing().filter(incident=incident, target=target).exists(),
+        bound=incident.episodes.filter(target=target).exists(),
         adopted=incident.adopted,
         mode=settings.REMEDIATION_MODE,
         label=_label(state),

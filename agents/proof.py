@@ -51,13 +51,14 @@ FIRING, CLEARED, UNKNOWN = ExpressionState.FIRING, ExpressionState.CLEARED, Expr
 class Look:
     """One reading of all of an incident's alerts; `fresh` are the selectors that have samples of them.
 
-    `firing`: the episodes that were seen to be true. `away`: Prometheus did not answer.
+    `firing`, `cleared`: the episodes that were seen to be so. `away`: Prometheus did not answer.
     """
 
     state: ExpressionState
     reason: str
     fresh: tuple[str, ...] = ()
     firing: tuple[int, ...] = ()
+    cleared: tuple[int, ...] = ()
     away: bool = False
 
 
@@ -134,7 +135,7 @@ def judge(
     began: float | None = None,
 ) -> Judgement:
     """What a look adds to a series. `ended`: the sender has resolved every alert. `waiting`: for a person,
-    or for the crew. `began`: when the look began, which may take a while.
+    for the crew, or for what nobody acted on. `began`: when the look began, which may take a while.
     """
     if waiting:
         progress = replace(progress, began_at=now)
@@ -149,7 +150,7 @@ def judge(
     relapsed = progress.cleared_since is not None
     seen = replace(seen, cleared_since=None)  # the hold window is unbroken or it is none
     if look.state is FIRING:
-        return _judge_firing(seen, look, now, relapsed=relapsed)
+        return _judge_firing(seen, look, now, relapsed=relapsed and not waiting)
     return _judge_unknown(seen, look, now)
 
 
@@ -264,13 +265,14 @@ def observe(incident: Incident, progress: Progress | None = None) -> Look:
 
 
 def observe_target(incident: Incident, target: Target) -> Look:
-    """Is the fault of this target still there? Of the incident's alerts only those about it that fire.
+    """Is the fault of this target still there? Of the incident's alerts only those about it are read.
 
-    Another one's fault is no reason to change this one.
+    Another one's fault is no reason to change this one. What the sender says of an alert is not asked: it
+    resolves what only vanished.
     """
-    episodes = [row for row in _episodes(incident) if row.ends_at is None and row.target_id == target.pk]
+    episodes = [row for row in _episodes(incident) if row.target_id == target.pk]
     if not episodes:
-        return Look(UNKNOWN, f"no alert about {target.key} is firing")
+        return Look(UNKNOWN, f"no alert is about {target.key}")
     return _observe(episodes)
 
 
@@ -292,6 +294,7 @@ def _observe(episodes: list[Episode], progress: Progress | None = None) -> Look:
         worst,
         fresh=tuple(dict.fromkeys(each for look in found for each in look.fresh)),
         firing=tuple(pk for pk, look in looks.items() if look.state is FIRING),
+        cleared=tuple(pk for pk, look in looks.items() if look.state is CLEARED),
         away=any(look.away for look in found),
     )
 

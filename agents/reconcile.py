@@ -25,8 +25,8 @@ from incidents.models import Delivery, Episode, Incident
 
 JOB = "reconcile"
 SOURCE = "alertmanager"
-# A delivery may be on its way: Alertmanager waits group_wait before it sends a group, and group_interval before
-# it sends what came to the group later. Where nothing was ever delivered, nothing is waited for.
+# A delivery may be on its way: Alertmanager waits group_wait before it sends a group, and group_interval
+# before it sends what came to the group later. Where nothing was ever delivered, nothing is waited for.
 GRACE = timedelta(minutes=6)
 GRACE_WITHOUT_DELIVERIES = timedelta(seconds=30)
 # A resolve may be on its way too: Alertmanager waits group_interval before it sends.

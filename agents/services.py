@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -309,10 +310,17 @@ def lock_guard() -> None:
 
 
 @transaction.atomic
-def settle_outcome(incident: Incident, *, helped: bool | None) -> None:
-    """Write on an incident's executed actions what the proof said of them."""
-    done = (Action.Status.DONE, Action.Status.FAILED, Action.Status.UNKNOWN)
-    incident.actions.changes().filter(status__in=done, helped=None).update(helped=helped)
+def settle_outcomes(incident: Incident, *, firing: Collection[int], cleared: Collection[int]) -> None:
+    """Write on each begun action what the last look saw of its own target's alerts (episode pks).
+
+    A neighbour that still fires says nothing about it; what could not be read leaves it unknown.
+    """
+    for action in incident.actions.changes().filter(helped=None).exclude(status=Action.Status.EXECUTING):
+        mine = set(incident.episodes.filter(target=action.target_id).values_list("pk", flat=True))
+        if mine & set(firing):
+            change(action, Action.Status(action.status), helped=False)
+        elif mine & set(cleared):
+            change(action, Action.Status(action.status), helped=True)
 
 
 @transaction.atomic

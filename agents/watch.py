@@ -11,21 +11,20 @@ from django.utils import timezone
 from agents import cases, proof, services
 from agents.models import Action, CrewRun, Step
 from incidents import services as incident_services
-from incidents.models import Event, Incident, Target, Verdict
+from incidents.models import Event, Incident, Target
 from incidents.queue import State
 
 Status = Incident.Status
-HELPED = {Verdict.VERIFIED: True, Verdict.NOT_FIXED: False, Verdict.RELAPSED: False}
 QUICK_SECONDS = 5.0
 # An expression that nothing was done about is looked at less often; a resolve wakes the look anyway. A
 # Prometheus that is away is asked less often, too: every look at it keeps a worker waiting.
 IDLE_SECONDS = 15.0
+OTHERS = 5
 
 
 def look(step: Step) -> None:
     incident = Incident.objects.select_related("target").get(pk=step.run.incident_id)
-    newer = step.run.steps.filter(agent=Step.Agent.PROOF, number__gt=step.number).exists()
-    if newer or incident.status == Status.CLOSED:
+    if _is_superseded(step) or incident.status == Status.CLOSED:
         step.finish(finished_at=timezone.now())
         return
     if incident.status == Status.ACTING:
@@ -35,35 +34,52 @@ def look(step: Step) -> None:
     progress = proof.Progress.from_json(step.output or {})
     began = time.time()
     seen = proof.observe(incident, progress)
-    other = _other_target(step, incident, seen)
+    other = _other_target(step, incident)
     with transaction.atomic():
         if not step.save_progress():
             return  # another worker looks now; from here on it waits for this transaction
-        if CrewRun.objects.filter(pk=step.run_id, finished_at__isnull=False).exists():
-            step.finish(finished_at=timezone.now())  # closed, and perhaps opened again, while we looked
+        if _is_superseded(step):  # while we looked
+            step.finish(finished_at=timezone.now())
             return
         if other is not None:
             services.work_on(step.run, other)
         _settle(step, incident, progress, seen, began)
 
 
+def _is_superseded(step: Step) -> bool:
+    """Another watch began, after an action, say; or the run is over, and perhaps another one has begun."""
+    newer = step.run.steps.filter(agent=Step.Agent.PROOF, number__gt=step.number)
+    return newer.exists() or CrewRun.objects.filter(pk=step.run_id, finished_at__isnull=False).exists()
+
+
 def _settle(step: Step, incident: Incident, progress: proof.Progress, seen: proof.Look, began: float) -> None:
     """Judge a look, and close the incident or come back later."""
     thinking = _is_thinking(step.run)
+    others = _is_about_others(step.run, incident, progress, seen)
     judgement = proof.judge(
         progress,
         seen,
         now=time.time(),
         ended=incident.ended_at is not None,
-        waiting=thinking or incident.status == Status.AWAITING_APPROVAL,
+        waiting=thinking or others or incident.status == Status.AWAITING_APPROVAL,
         began=began,
     )
     if judgement.verdict is not None and not thinking:
-        _close(step, incident, judgement)
+        _close(step, incident, judgement, seen)
         return
-    pause = IDLE_SECONDS if seen.away else _pause(judgement.progress)
+    pause = IDLE_SECONDS if seen.away or others else _pause(judgement.progress)
     if step.put_back(seconds=pause, output=judgement.progress.as_json()):
         _note_change(incident, progress, judgement.progress)
+
+
+def _is_about_others(run: CrewRun, incident: Incident, progress: proof.Progress, seen: proof.Look) -> bool:
+    """What still fires was not acted on, and says nothing of what was done elsewhere."""
+    if not progress.acted or seen.state is proof.CLEARED:
+        return False
+    acted = Action.objects.changes().filter(step__run=run).values("target")
+    if incident.episodes.filter(pk__in=seen.firing, target__in=acted).exists():
+        return False
+    return seen.state is proof.FIRING or incident.episodes.firing().exclude(target__in=acted).exists()
 
 
 def _is_thinking(run: CrewRun) -> bool:
@@ -72,18 +88,21 @@ def _is_thinking(run: CrewRun) -> bool:
     return run.steps.filter(agent__in=agents, state__in=(State.WAITING, State.RUNNING)).exists()
 
 
-def _other_target(step: Step, incident: Incident, seen: proof.Look) -> Target | None:
-    """A target of the incident that is down and that the crew has not looked at yet.
+def _other_target(step: Step, incident: Incident) -> Target | None:
+    """A target of the incident that may be down and that the crew has not looked at yet.
 
-    One group may bring several, and some of them later than the crew's first look.
+    One group may bring several, and some of them later than the crew's first look. Where nothing can be
+    proved, what the sender says is reason enough to look.
     """
-    if incident.status != Status.PROVING or not seen.firing:
+    if incident.status != Status.PROVING:
         return None
     cases.bind_targets(incident)
     known = step.run.steps.filter(agent=Step.Agent.ANALYST, focus__isnull=False).values("focus")
-    rows = incident.episodes.firing().filter(pk__in=seen.firing, target__isnull=False)
-    episode = rows.exclude(target__in=known).select_related("target").order_by("id").first()
-    return episode.target if episode else None
+    rows = incident.episodes.firing().filter(target__isnull=False).exclude(target__in=known)
+    for episode in rows.select_related("target").order_by("id")[:OTHERS]:
+        if proof.observe_episode(episode).state is not proof.CLEARED:
+            return episode.target
+    return None
 
 
 def _expire_question(incident: Incident) -> None:
@@ -93,7 +112,7 @@ def _expire_question(incident: Incident) -> None:
             incident.refresh_from_db()
 
 
-def _close(step: Step, incident: Incident, judgement: proof.Judgement) -> None:
+def _close(step: Step, incident: Incident, judgement: proof.Judgement, seen: proof.Look) -> None:
     assert judgement.verdict is not None
     since = judgement.progress.cleared_since
     closed = incident_services.close(
@@ -107,8 +126,7 @@ def _close(step: Step, incident: Incident, judgement: proof.Judgement) -> None:
     if not closed:  # an alert joined, or a person was faster: look again
         step.put_back(seconds=1.0)
         return
-    if judgement.progress.acted:
-        services.settle_outcome(incident, helped=HELPED.get(judgement.verdict))
+    services.settle_outcomes(incident, firing=seen.firing, cleared=seen.cleared)
     step.finish(output=judgement.progress.as_json(), finished_at=timezone.now())
 
 

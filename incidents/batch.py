@@ -69,7 +69,7 @@ class Batch:
         self._take_over(closed)
 
     def _take_over(self, fingerprints: set[str]) -> None:
-        """What the poll of Alertmanager's list opened, under its own source, is the deliverer's from now on."""
+        """What the poll of Alertmanager's list opened is from now on of whoever delivers it."""
         if not fingerprints:
             return
         polled = Episode.objects.firing().filter(polled=True, fingerprint__in=fingerprints)

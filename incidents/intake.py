@@ -90,7 +90,8 @@ def _may_open(batch: Batch, alerts: Sequence[Alert]) -> list[Alert]:
     return [
         alert
         for alert in alerts
-        if alert.firing and (times[alert.fingerprint] > 1 or _opens(alert, batch.known.get(alert.fingerprint)))
+        if alert.firing
+        and (times[alert.fingerprint] > 1 or _opens(alert, batch.known.get(alert.fingerprint)))
     ]
 
 

@@ -116,7 +116,13 @@ def refresh(*, kind: str, host: str, things: Iterable[Described]) -> list[Target
     now = timezone.now()
     parent, _ = Target.objects.update_or_create(
         key=target_key(f"{kind}{HOST_KIND}", host, ""),
-        defaults={"kind": f"{kind}{HOST_KIND}", "host": host, "name": host, "last_seen_at": now, "gone_at": None},
+        defaults={
+            "kind": f"{kind}{HOST_KIND}",
+            "host": host,
+            "name": host,
+            "last_seen_at": now,
+            "gone_at": None,
+        },
     )
     seen = [
         Target.objects.update_or_create(

@@ -35,8 +35,9 @@ INTEGRATION = register(
 
 @dataclass(frozen=True)
 class Listing:
-    """Alertmanager's alerts, each once: those that fire by group, and the fingerprints of all, also of
-    silenced ones. The key of a group is of our own making: Alertmanager does not say the one it delivers with.
+    """Alertmanager's alerts, each once: those that fire, and the fingerprints of all, also of silenced ones.
+
+    The key of a group is of our own making: the one that it delivers with, Alertmanager does not list.
     """
 
     groups: Mapping[str, tuple[Alert, ...]]

@@ -24,8 +24,8 @@ def told() -> list[tuple[str, str]]:
     return [(row.kind, row.title.split(" · ", 1)[-1]) for row in rows]
 
 
-def critical(**fields: object) -> Incident:
-    incident = an_incident(target=a_target(), started_at=timezone.now() - timedelta(minutes=4), **fields)
+def critical() -> Incident:
+    incident = an_incident(target=a_target(), started_at=timezone.now() - timedelta(minutes=4))
     an_episode(incident)
     tell_opened(incident)
     return incident

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from agents import contested, proof, tasks
 from agents.reading import ExpressionState
-from agents.tools.alertmanager import Listing
+from agents.tools import alertmanager
 from incidents import broker, intake, turns
 from incidents.models import Episode, Turn, Verdict
 from tests.incidents.rows import an_episode, an_incident
@@ -22,9 +22,7 @@ NOBODY = (None, "no answer in 12 s")
 def waiting() -> list[Episode]:
     now = timezone.now()
     incident = an_incident()
-    return [
-        an_episode(incident, ends_at=now, contested_at=now + timedelta(milliseconds=n)) for n in range(5)
-    ]
+    return [an_episode(incident, ends_at=now, contested_at=now + timedelta(milliseconds=n)) for n in range(5)]
 
 
 @pytest.fixture
@@ -48,7 +46,9 @@ def pass_time(seconds: float) -> None:
         row.save()
 
 
-def test_one_worker_asks_about_an_alert_and_again_only_later(waiting: list[Episode], asked: list[int]) -> None:
+def test_one_worker_asks_about_an_alert_and_again_only_later(
+    waiting: list[Episode], asked: list[int]
+) -> None:
     first = waiting[0].pk
     contested.settle(first)
     contested.settle(first)
@@ -141,8 +141,8 @@ def test_right_after_a_verdict_the_expression_says_more_than_alertmanagers_list(
     episode = an_episode(closed, contested_at=now)
     settings.ALERTMANAGER_URL = "http://alertmanager"
     alert = intake._as_alert(episode)
-    listed = Listing({"g": (alert,)}, frozenset({episode.fingerprint}))
-    monkeypatch.setattr(contested.alertmanager, "listing", lambda: listed)
+    listed = alertmanager.Listing({"g": (alert,)}, frozenset({episode.fingerprint}))
+    monkeypatch.setattr(alertmanager, "listing", lambda: listed)
     monkeypatch.setattr(proof, "observe_episode", lambda row: proof.Look(state, "it says so"))
     contested.settle(episode.pk)
     closed.refresh_from_db()

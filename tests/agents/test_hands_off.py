@@ -102,12 +102,11 @@ def test_a_paused_container_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_alert_of_another_target_allows_nothing(engine: Engine) -> None:
-    ended, firing = a_target("a"), a_target("b")
-    incident = an_incident(status="proving", target=ended)
-    an_episode(incident, target=ended, ends_at=timezone.now())
+    quiet, firing = a_target("a"), a_target("b")
+    incident = an_incident(status="proving", target=quiet)
     an_episode(incident, target=firing)
     healer = a_run(incident).steps.get(agent=Step.Agent.HEALER)
-    for target, effect in ((ended, "refuse"), (firing, "allow")):
+    for target, effect in ((quiet, "refuse"), (firing, "allow")):
         action = services.draft(
             healer, kind=ActionKind.RESTART_CONTAINER, target=target, reason="", state=RUNNING
         )
@@ -159,7 +158,8 @@ def test_what_was_not_begun_is_not_judged(engine: Engine, approved, monkeypatch:
     swap(monkeypatch, evidence=away)
     action, step = approved()
     advance(step.pk)
-    services.settle_outcome(action.incident, helped=False)
+    mine = action.incident.episodes.values_list("pk", flat=True)
+    services.settle_outcomes(action.incident, firing=mine, cleared=())
     assert status(action) == Action.Status.WITHDRAWN
     assert action.helped is None
     assert proof.begun(step.run) == "none"

@@ -14,16 +14,16 @@ from django.utils import timezone
 
 from agents import crew, proof, reasoners, services, watch
 from agents.advance import advance
-from agents.models import CrewRun, Step
+from agents.models import Action, CrewRun, Step
 from agents.reading import ExpressionState
 from agents.tools import docker, prometheus_client
 from agents.tools.base import ToolError
 from agents.tools.prometheus_client import OneLook
 from incidents import services as incident_services
-from incidents.models import Episode, Incident, Verdict
+from incidents.models import Episode, Incident, Target, Verdict
 from incidents.queue import State
 from tests.agents.fake_prometheus import FakePrometheus, serving
-from tests.agents.rows import a_run
+from tests.agents.rows import a_run, an_action
 from tests.incidents.rows import START, a_target, an_episode, an_incident
 
 pytestmark = pytest.mark.django_db
@@ -128,7 +128,6 @@ def test_all_alerts_have_their_turn_and_the_firing_ones_the_first(seen: list[int
     firing = an_episode(incident, fingerprint="bad")
     progress = proof.begin(incident)
     for looks in range(3):
-        seen.clear() if looks == 0 else None
         look = proof.observe(incident, replace(progress, looks=looks))
         assert (look.state, look.firing) == (FIRING, (firing.pk,))
     assert set(seen) == set(incident.episodes.values_list("pk", flat=True))
@@ -137,7 +136,6 @@ def test_all_alerts_have_their_turn_and_the_firing_ones_the_first(seen: list[int
 def test_the_fault_of_a_target_is_not_its_neighbours(seen: list[int]) -> None:
     mine, other = a_target("mine"), a_target("other")
     incident = an_incident(status="proving", target=mine)
-    an_episode(incident, target=mine, fingerprint="bad1", ends_at=timezone.now())
     an_episode(incident, target=other, fingerprint="bad2")
     assert proof.observe_target(incident, mine).state is UNKNOWN
     assert proof.observe_target(incident, other).state is FIRING
@@ -202,6 +200,23 @@ def test_who_lost_the_lease_gives_no_verdict(monkeypatch: pytest.MonkeyPatch) ->
     advance(step.pk)
     incident.refresh_from_db()
     assert incident.verdict is None
+
+
+def test_a_look_that_an_action_overtook_gives_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It began before the action, and knows nothing of it; the watch after the action judges."""
+    incident = an_incident(status="proving")
+    an_episode(incident)
+    step = a_watch(incident, cleared_since=LONG_AGO)
+
+    def look(incident: Incident, progress: Any = None) -> proof.Look:
+        a_watch(incident, action="done")
+        return proof.Look(CLEARED, "no longer true")
+
+    monkeypatch.setattr(proof, "observe", look)
+    advance(step.pk)
+    step.refresh_from_db()
+    incident.refresh_from_db()
+    assert (incident.verdict, step.state) == (None, State.DONE)
 
 
 def test_a_second_watch_keeps_what_the_first_had_to_see() -> None:
@@ -288,3 +303,56 @@ def test_an_alert_that_joins_during_the_look_is_no_false_alarm(monkeypatch: pyte
     monkeypatch.setattr(reasoners, "think", slowly)
     assert monitored(incident).verdict is None
     assert Step.objects.filter(agent=Step.Agent.ANALYST).exists()
+
+
+def acted_on(target: Target, other: Target) -> tuple[Step, Action]:
+    """A watch after a restart of `target`, in an incident that has alerts about both."""
+    incident = an_incident(status="proving", target=target)
+    an_episode(incident, target=target, fingerprint="mine")
+    an_episode(incident, target=other, fingerprint="other")
+    action = an_action(
+        incident, target, status=Action.Status.DONE, executing_at=timezone.now(), expires_at=None
+    )
+    run = action.step.run
+    for each in (target, other):  # the crew has looked at both
+        Step.objects.create(run=run, agent="analyst", number=10 + each.pk, state="done", focus=each)
+    progress = proof.begin(incident, action="done")
+    old = replace(progress, began_at=time.time() - 3600, looked_at=time.time())
+    return services.add_step(run, Step.Agent.PROOF, output=old.as_json()), action
+
+
+@pytest.mark.parametrize(("states", "verdict", "helped"), [("cf", None, None), ("ff", "not_fixed", False)])
+def test_a_neighbour_that_still_fires_says_nothing_of_what_was_done(
+    monkeypatch: pytest.MonkeyPatch, states: str, verdict: str | None, helped: bool | None
+) -> None:
+    mine, other = a_target("mine"), a_target("other")
+    step, action = acted_on(mine, other)
+    known = {"c": CLEARED, "f": FIRING}
+    by_name = {"mine": known[states[0]], "other": known[states[1]]}
+    monkeypatch.setattr(
+        proof.Watcher, "look", lambda self, episode: proof.Look(by_name[episode.fingerprint], "seen")
+    )
+    advance(step.pk)
+    action.refresh_from_db()
+    assert (action.incident.verdict, action.helped) == (verdict, helped)
+
+
+def test_each_action_is_judged_by_its_own_targets_alerts() -> None:
+    mine, other = a_target("mine"), a_target("other")
+    _, action = acted_on(mine, other)
+    episodes = {each.fingerprint: each.pk for each in action.incident.episodes.all()}
+    services.settle_outcomes(action.incident, firing=[episodes["other"]], cleared=[episodes["mine"]])
+    action.refresh_from_db()
+    assert action.helped is True
+
+
+def test_where_nothing_can_be_proved_every_target_is_looked_at_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine, other = a_target("mine"), a_target("other")
+    step, action = acted_on(mine, other)
+    Step.objects.filter(run=step.run, focus=other).delete()
+    monkeypatch.setattr(proof.Watcher, "look", lambda self, episode: proof.Look(UNKNOWN, "no Prometheus"))
+    advance(step.pk)
+    assert step.run.steps.filter(agent="analyst", focus=other, state="waiting").exists()
+    assert action.incident.verdict is None

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def known() -> None:
     for host, names in {"docker2": ["jellyfin", "cadvisor", "sonarr"], "docker3": []}.items():
-        inventory.refresh(kind="docker", host=host, things=[Described("docker", host, name) for name in names])
+        inventory.refresh(
+            kind="docker", host=host, things=[Described("docker", host, name) for name in names]
+        )
 
 
 @pytest.mark.parametrize(

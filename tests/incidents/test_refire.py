@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from incidents import intake, services
@@ -196,6 +198,16 @@ def test_a_delivery_that_ends_and_begins_an_alert_of_a_mapped_group(start: datet
     receipt = intake.receive(source="alertmanager", body=b"{}", webhook=Webhook("g", again))
     assert receipt.incidents == [first]
     assert Episode.objects.firing().count() == 1
+
+
+def test_what_a_delivery_writes_back_is_locked_while_it_is_read(start: datetime) -> None:
+    """Else a repeat with other annotations undoes a resolve that another worker is just storing."""
+    apply(alert(start))
+    with CaptureQueriesContext(connection) as queries:
+        apply(alert(start))
+    locked = [each["sql"] for each in queries if "FOR UPDATE OF" in each["sql"]]
+    # SQLite has one writer at a time, from the first statement of a transaction on.
+    assert len(locked) == (1 if connection.features.has_select_for_update else 0)
 
 
 def told() -> list[str]:
