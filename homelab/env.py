@@ -83,7 +83,10 @@ def database_at(address: str, name: str) -> dict[str, Any]:
             # FULL: with WAL, NORMAL may lose an acknowledged alert when the power goes
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         }
-    elif found["ENGINE"] != POSTGRESQL_ENGINE:
+    elif found["ENGINE"] == POSTGRESQL_ENGINE:
+        # a database that does not answer must not hold requests until the sender gives up: 5 s, and 10 s
+        found["OPTIONS"] = {"connect_timeout": 5, "tcp_user_timeout": 10_000, **found.get("OPTIONS", {})}
+    else:
         raise ConfigError(wanted)
     return found
 

@@ -9,15 +9,39 @@ from typing import Any
 
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
 from django.db import connections
-from kombu.transport.redis import Channel
+from kombu.transport.redis import Channel, QoS
 
 from incidents import memory, queue
 
 logger = logging.getLogger(__name__)
-# A worker that loses its broker would put the messages back that it had begun, and with Celery 5.7 and the
-# broker away it dies of that: "Unrecoverable error: 'NoneType' object has no attribute 'hostname'". Messages
-# are hints here, and the sweep repeats them.
-Channel.do_restore = False
+
+
+class HintQoS(QoS):
+    """What a worker has begun of its messages, and does without when its connection is gone.
+
+    With Celery 5.7 a worker dies of acknowledging (or of giving back) a message on a channel that was closed
+    while its broker was away: "Unrecoverable error: 'NoneType' object has no attribute 'client'". Messages
+    are hints here, and the sweep repeats those of rows that are still due.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        if self._is_open():
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        if self._is_open():
+            super().reject(delivery_tag, requeue=requeue)
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        if self._is_open():
+            super().restore_unacked_once(stderr=stderr)
+
+    def _is_open(self) -> bool:
+        transport = self.channel.connection
+        return transport is not None and transport.client is not None
+
+
+Channel.QoS = HintQoS
 
 
 @worker_process_init.connect
