@@ -13,11 +13,20 @@ _NAMES = (
     r"|(?:api|access|private|secret|encryption)[_-]?key)"
 )
 _SECRET_NAME = re.compile(rf"{_NAMES}$", re.IGNORECASE)
+# Strangers write these texts, some of a megabyte: no pattern may begin at every character and then run on.
 PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # a private key, whole
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL), HIDDEN),
+    # a private key, whole, or cut off
+    (
+        re.compile(
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+        ),
+        HIDDEN,
+    ),
     # user:password@ in a URL; a password may hold an @ of its own, so up to the last one
-    (re.compile(r"(?P<keep>\b[a-z][a-z0-9+.-]*://)[^\s/@]*:[^\s/]*@", re.IGNORECASE), rf"\g<keep>{HIDDEN}@"),
+    (
+        re.compile(r"(?P<keep>\b[a-z][a-z0-9+.-]{0,30}://)[^\s/@:]*:[^\s/]*@", re.IGNORECASE),
+        rf"\g<keep>{HIDDEN}@",
+    ),
     # Authorization: Bearer …, Basic …
     (
         re.compile(r"(?P<keep>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
@@ -25,13 +34,13 @@ PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     # password: |  with its value in the next line
     (
-        re.compile(rf"(?P<keep>\b[\w.-]*{_NAMES}\s*:\s*[|>][+-]?[ \t]*\n\s*)[^\n]+", re.IGNORECASE),
+        re.compile(rf"(?P<keep>{_NAMES}\s*:\s*[|>][+-]?[ \t]*\n\s*)[^\n]+", re.IGNORECASE),
         rf"\g<keep>{HIDDEN}",
     ),
     # password=…, "api_key": "…", TOKEN: …
     (
         re.compile(
-            rf"(?P<keep>\b[\w.-]*{_NAMES}[\"']?\s*[=:]\s*)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&\"']+)",
+            rf"(?P<keep>{_NAMES}[\"']?\s*[=:]\s*)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&\"']+)",
             re.IGNORECASE,
         ),
         rf"\g<keep>{HIDDEN}",
@@ -41,18 +50,18 @@ PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(rf"(?P<keep>(?<!\S)--?[\w-]*{_NAMES}[ =]+)(?:\"[^\"\n]*\"|'[^'\n]*'|\S+)", re.IGNORECASE),
         rf"\g<keep>{HIDDEN}",
     ),
-    (re.compile(r"(?P<keep>\bcurl\b[^\n]*?\s(?:-u|--user)[ =]?)\S+"), rf"\g<keep>{HIDDEN}"),
+    (re.compile(r"(?P<keep>\bcurl\b(?:(?!\bcurl\b)[^\n])*?\s(?:-u|--user)[ =]?)\S+"), rf"\g<keep>{HIDDEN}"),
     (re.compile(r"(?P<keep>\b(?:set-)?cookie:\s*)[^\n]+", re.IGNORECASE), rf"\g<keep>{HIDDEN}"),
     # addresses that are keys themselves
     (re.compile(r"(?P<keep>\bdiscord(?:app)?\.com/api/webhooks/\d+/)[\w-]+"), rf"\g<keep>{HIDDEN}"),
     (re.compile(r"(?P<keep>\bhooks\.slack\.com/services/)[\w/]+"), rf"\g<keep>{HIDDEN}"),
     (re.compile(r"(?P<keep>/bot)\d{8,10}:[A-Za-z0-9_-]{35}"), rf"\g<keep>{HIDDEN}"),
     # user:hash of htpasswd, as in traefik's basicauth.users
-    (re.compile(r"(?P<keep>[\w.@-]+:)\$(?:apr1|2[aby]|[156])\$[^\s,\"']+"), rf"\g<keep>{HIDDEN}"),
+    (re.compile(r"(?P<keep>[\w.@-]:)\$(?:apr1|2[aby]|[156])\$[^\s,\"']+"), rf"\g<keep>{HIDDEN}"),
     # tokens that announce themselves
     (re.compile(r"\b(?:sk|hl|ghp|gho|glpat|xox[abprs])[-_][A-Za-z0-9_-]{16,}"), HIDDEN),
     (re.compile(r"\bAKIA[0-9A-Z]{16}\b"), HIDDEN),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*"), HIDDEN),
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*"), HIDDEN),
     (re.compile(r"\b\d{8,10}:[A-Za-z0-9_-]{35}\b"), HIDDEN),
 )
 

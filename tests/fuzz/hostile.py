@@ -78,7 +78,23 @@ STRUCTURES: tuple[Any, ...] = (
 VALUES = st.one_of(st.sampled_from([*TEXTS, *NUMBERS]), st.sampled_from(STRUCTURES), st.text(max_size=40))
 # In the text itself, for no value of Python's would be written so.
 LITERALS = (b"1e400", b"-1e400", b"NaN", b"Infinity", b"9" * 5000, b"1E+9999", b"0x10", b"'x'", b"\xff\xfe")
+# Texts on which a careless pattern takes minutes.
+ENDLESS = ("x", "a.", "a-", "http://a:", "x:", "curl ", "-eyJa", "token=", "-----BEGIN PRIVATE KEY-----")
+
+
+def telling(text: str) -> bytes:
+    """A critical alert with this description."""
+    alert = {
+        "status": "firing",
+        "labels": {"alertname": "Down", "severity": "critical"},
+        "annotations": {"description": text},
+        "startsAt": "2026-11-23T04:00:00Z",
+    }
+    return json.dumps({"alerts": [alert]}).encode()
+
+
 BODIES: tuple[bytes, ...] = (
+    *(telling(text * (100_000 // len(text))) for text in ENDLESS),
     b"",
     b"\x00",
     b"null",
