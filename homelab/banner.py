@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from dotenv import dotenv_values
 
+from agents.budget import cap_line
 from homelab import firstrun, listen
 from incidents import notifications
 
@@ -95,9 +96,8 @@ def rung() -> str:
     if not has_model():
         return "Reasoning: playbooks (no OPENAI_API_KEY and no OPENAI_BASE_URL)"
     key = f"key from {origin('OPENAI_API_KEY')}" if settings.OPENAI_API_KEY else "no key"
-    budget = settings.LLM_BUDGET_DAILY_USD
-    cap = "no cap" if budget is None else f"at most ${budget:.2f} a day, then playbooks"
     place = shown(settings.OPENAI_BASE_URL or OPENAI)
+    cap = cap_line(settings.OPENAI_MODEL, place)
     return f"Reasoning: model {settings.OPENAI_MODEL} at {place}, {key}, {cap}"
 
 

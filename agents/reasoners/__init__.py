@@ -62,10 +62,3 @@ def _model(step: Step, brief: Brief[Any]) -> tuple[Reasoner | None, str]:
 def _run(step: Step, brief: Brief[A], reasoner: Reasoner, limits: Limits) -> A:
     step.rung = reasoner.rung
     return run_agent(brief, reasoner, Toolbox(brief, transcript.recorder(step)), limits)
-
-
-def rung_line() -> str:
-    """Which rung works, in a line for people: start banner, doctor, pages."""
-    if not openai.configured():
-        return "playbooks (no model: neither OPENAI_BASE_URL nor OPENAI_API_KEY is set)"
-    return openai.describe()

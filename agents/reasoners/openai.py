@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 import openai
 from django.conf import settings
 
-from agents import tools
+from agents import budget, tools
 from agents.answers import TERMINAL_TOOL
 from agents.loop import Brief, Correction, Entry, Observation, Request, Turn
 from agents.models import ModelCall, Step
@@ -39,19 +38,6 @@ def endpoint() -> str:
     """Scheme and host of the model's server, without credentials."""
     parts = urlsplit(settings.OPENAI_BASE_URL or "https://api.openai.com/v1")
     return f"{parts.scheme}://{parts.netloc.rsplit('@', 1)[-1]}{parts.path}"
-
-
-def describe() -> str:
-    """`model gpt-4o-mini at https://…, key from the environment, cap 1.00 USD a day`."""
-    if settings.OPENAI_API_KEY is None:
-        key = "no key"
-    elif os.environ.get("OPENAI_API_KEY_FILE"):
-        key = "key from OPENAI_API_KEY_FILE"
-    else:
-        key = "key from OPENAI_API_KEY"
-    cap = settings.LLM_BUDGET_DAILY_USD
-    limit = "no cap" if cap is None else f"cap {cap:.2f} USD a day"
-    return f"model {settings.OPENAI_MODEL} at {endpoint()}, {key}, {limit}"
 
 
 @dataclass(frozen=True)
@@ -208,16 +194,21 @@ def _recorder(step: Step) -> Callable[[dict[str, Any], dict[str, Any] | None, st
     def record(request: dict[str, Any], response: dict[str, Any] | None, error: str, seconds: float) -> None:
         usage = (response or {}).get("usage") or {}
         details = usage.get("prompt_tokens_details") or {}
+        tokens = {
+            "input_tokens": usage.get("prompt_tokens"),
+            "cached_tokens": details.get("cached_tokens"),
+            "output_tokens": usage.get("completion_tokens"),
+        }
+        model = (response or {}).get("model") or request["model"]
         ModelCall.objects.create(
             step=step,
             attempt=step.attempts,
-            model=(response or {}).get("model") or request["model"],
+            model=model,
             endpoint=endpoint(),
             request=request,
             response=clean_tree(response),
-            input_tokens=usage.get("prompt_tokens"),
-            cached_tokens=details.get("cached_tokens"),
-            output_tokens=usage.get("completion_tokens"),
+            cost_usd=budget.price_usd(model=model, endpoint=endpoint(), **tokens),
+            **tokens,
             error=error,
             seconds=seconds,
         )
