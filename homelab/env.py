@@ -41,6 +41,34 @@ def read(parse: Callable[..., T], name: str, **options: object) -> T:
         raise ConfigError(f"{name}: {error}") from error
 
 
+def read_dotenv(base_dir: Path) -> None:
+    """The variables of `.env`, or of HOMELAB_ENV_FILE, that the environment does not set already."""
+    named = optional("HOMELAB_ENV_FILE")
+    if named is not None and not Path(named).exists():
+        raise ConfigError(f"HOMELAB_ENV_FILE: there is no {named}")
+    env.read_env(Path(named) if named else base_dir / ".env", recurse=False)
+
+
+def data_directory(base_dir: Path) -> Path:
+    """Where state is kept; made here, so that one that cannot be is told by its variable's name."""
+    found: Path = read(env.path, "HOMELAB_DATA_DIR", default=base_dir / "var").absolute()
+    try:
+        found.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"HOMELAB_DATA_DIR: cannot make {found}: {error.strerror}") from error
+    if not os.access(found, os.W_OK | os.X_OK):
+        raise ConfigError(f"HOMELAB_DATA_DIR: cannot write into {found}")
+    return found
+
+
+def embedding_model() -> str:
+    """`builtin`, `openai:NAME`, or the path of a folder that is there."""
+    value = read(env.str, "EMBEDDING_MODEL", default="builtin")
+    if value != "builtin" and not value.startswith("openai:") and not Path(value).is_dir():
+        raise ConfigError(f"EMBEDDING_MODEL: {value!r} is neither builtin, nor openai:NAME, nor a folder")
+    return value
+
+
 def optional(name: str) -> str | None:
     """A string, or None when it is not set."""
     return read(env.str, name, default=None)
@@ -125,7 +153,7 @@ def docker_hosts() -> dict[str, str]:
     pairs = names("DOCKER_HOSTS")
     if pairs:
         hosts = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-        if len(hosts) != len(pairs):
+        if len(hosts) != len(pairs) or not all(key.strip() for key in hosts):
             raise ConfigError("DOCKER_HOSTS: wants name=url,name=url with each name once")
         return {key.strip(): _docker_url("DOCKER_HOSTS", value.strip()) for key, value in hosts.items()}
     single = read(env.str, "DOCKER_HOST", default=None)
@@ -153,11 +181,12 @@ def own_hosts(public_url: str | None) -> list[str]:
 
 def private_text(path: Path, make: Callable[[], str]) -> str:
     """The text of a file that only we may read; made on first use, safely when two processes race."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return path.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"HOMELAB_DATA_DIR: cannot write {path}: {error.strerror}") from error
     with os.fdopen(handle, "w") as stream:
         text = make()
         stream.write(text + "\n")

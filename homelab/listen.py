@@ -10,17 +10,11 @@ import errno
 import ipaddress
 import os
 import socket
-from pathlib import Path
 
 from homelab.env import ConfigError, env, number, read
 
 DEFAULT_PORT = 5000
 LOOPBACK = "127.0.0.1"
-
-
-def read_dotenv(base_dir: Path) -> None:
-    """The variables of `.env` that the environment does not set already."""
-    env.read_env(read(env.path, "HOMELAB_ENV_FILE", default=base_dir / ".env"), recurse=False)
 
 
 def address() -> tuple[str, int]:

@@ -13,22 +13,25 @@ from homelab.env import (
     SQLITE_ENGINE,
     ConfigError,
     choice,
+    data_directory,
     database,
     docker_hosts,
     dollars,
+    embedding_model,
     env,
     names,
     number,
     optional,
     own_hosts,
     read,
+    read_dotenv,
     secret_key,
     url,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env.read_env(read(env.path, "HOMELAB_ENV_FILE", default=BASE_DIR / ".env"), recurse=False)
-DATA_DIR: Path = read(env.path, "HOMELAB_DATA_DIR", default=BASE_DIR / "var").absolute()
+read_dotenv(BASE_DIR)
+DATA_DIR = data_directory(BASE_DIR)
 
 _changelog = re.search(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text(), re.MULTILINE)
 if _changelog is None:
@@ -194,7 +197,7 @@ LLM_BUDGET_DAILY_USD = dollars("LLM_BUDGET_DAILY_USD", 1.0)
 # --- memory ------------------------------------------------------------------------------------
 QDRANT_URL = url("QDRANT_URL")
 QDRANT_API_KEY = optional("QDRANT_API_KEY")
-EMBEDDING_MODEL = read(env.str, "EMBEDDING_MODEL", default="builtin")
+EMBEDDING_MODEL = embedding_model()
 if not EMBEDDED and QDRANT_URL is None:
     raise ConfigError("QDRANT_URL: more than one process (REDIS_URL is set) needs a Qdrant server")
 

@@ -159,3 +159,32 @@ def test_an_emptied_variable_stays_empty(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("PROMETHEUS_URL", "")
     assert env.url("PROMETHEUS_URL") is None
     assert os.environ["PROMETHEUS_URL"] == ""  # so that `.env` does not bring it back
+
+
+def test_an_env_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOMELAB_ENV_FILE", str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match=r"^HOMELAB_ENV_FILE: there is no "):
+        env.read_dotenv(tmp_path)
+
+
+def test_a_data_directory_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for impossible in (tmp_path / "file", tmp_path / "file" / "below"):
+        monkeypatch.setenv("HOMELAB_DATA_DIR", str(impossible))
+        with pytest.raises(ConfigError, match=r"^HOMELAB_DATA_DIR: cannot make "):
+            env.data_directory(tmp_path)
+
+
+MODELS = [("builtin", True), ("openai:x", True), ("bogus", False), ("/nope", False)]
+
+
+@pytest.mark.parametrize(("value", "good"), MODELS)
+def test_an_embedding_model_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, value: str, good: bool
+) -> None:
+    monkeypatch.setenv("EMBEDDING_MODEL", value)
+    if good:
+        assert env.embedding_model() == value
+    else:
+        with pytest.raises(ConfigError, match=r"^EMBEDDING_MODEL: "):
+            env.embedding_model()
