@@ -17,6 +17,8 @@ from incidents.models import Role
 Json = dict[str, Any]
 TIMEOUT = 15  # seconds
 MAKE_ONE = "python manage.py tokens create demo --role admin"
+# What the demo says of its own incidents when it ends them itself: they are no part of the owner's numbers.
+BY_HAND = "false_alarm"
 
 
 class DemoError(Exception):
@@ -83,7 +85,7 @@ class Server:
         self._request("POST", f"/api/v1/actions/{action}/reject", body={"reason": reason})
 
     def close_by_hand(self, incident: int, note: str) -> None:
-        body = {"verdict": "resolved_by_human", "note": note}
+        body = {"verdict": BY_HAND, "note": note}
         self._request("POST", f"/api/v1/incidents/{incident}/annotate", body=body)
 
     def check_health(self) -> None:

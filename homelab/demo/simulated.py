@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from homelab.demo.alert import Alert, Road
-from homelab.demo.client import Json, Server
+from homelab.demo.client import BY_HAND, Json, Server
 from homelab.demo.follow import Follower, closed
 from homelab.demo.service import Service
 from homelab.demo.terminal import Terminal
@@ -48,11 +48,11 @@ class Person:
             self.terminal.tell("demo", "the crew starts no processes: starts it again, as a person would")
             self.service.start()
             self.road.resolve(self.alert)
-            self.terminal.tell("demo", "closes the incident by the API, as a person")
+            self.terminal.tell("demo", "calls it a false alarm by the API, so that it counts nowhere")
             self.server.close_by_hand(incident["id"], f"{MARK} demo")
 
 
 def follow(follower: Follower, person: Person) -> bool:
     """Until the verdict, which is the person's own."""
     follower.until(closed, person.on_news)
-    return bool(follower.last_words()["verdict"] == "resolved_by_human")
+    return bool(follower.last_words()["verdict"] == BY_HAND)

@@ -64,11 +64,11 @@ def test_without_docker_it_simulates_and_claims_nothing(tmp_path: Path) -> None:
         assert "CONFIRMED: Nothing listens at 127.0.0.1:" in done.stdout
         assert "“result: refused”" in done.stdout
         incident = newest(program)
-        assert (incident["verdict"], incident["human_note"]) == ("resolved_by_human", "SIMULATED demo")
+        assert (incident["verdict"], incident["human_note"]) == ("false_alarm", "SIMULATED demo")
         assert incident["remediation_taken"] is None
         assert has_ended(program)
         assert f"{program.url}/incidents/{incident['id']}" in done.stdout
-        assert 'by_verdict{verdict="resolved_by_human"}' in done.stdout
+        assert 'by_verdict{verdict="false_alarm"}' in done.stdout
 
 
 def test_what_is_missing_is_said_in_one_line(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_stopped_half_way_it_leaves_nothing_behind(tmp_path: Path, engine: Docke
         assert "Stopped; clears up." in rest
         assert "Left behind" not in rest
         assert containers(engine) == []
-        assert newest(program)["verdict"] == "resolved_by_human"
+        assert newest(program)["verdict"] == "false_alarm"
         assert has_ended(program)
 
 
