@@ -16,15 +16,16 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from agents import findings
+from agents import findings, proof
+from agents.contested import LAG
+from agents.reading import ExpressionState
 from agents.tools import alertmanager
 from agents.tools.base import ToolError
-from incidents import intake, jobs, notifications
-from incidents.alertmanager import Alert
-from incidents.models import Delivery, Episode, Incident
+from incidents import intake, jobs, notifications, services
+from incidents.alertmanager import DEFAULT_SOURCE, Alert
+from incidents.models import Delivery, Episode, Incident, Verdict
 
 JOB = "reconcile"
-SOURCE = "alertmanager"
 # A delivery may be on its way: Alertmanager waits group_wait before it sends a group, and group_interval
 # before it sends what came to the group later. Where nothing was ever delivered, nothing is waited for.
 GRACE = timedelta(minutes=6)
@@ -32,6 +33,9 @@ GRACE_WITHOUT_DELIVERIES = timedelta(seconds=30)
 # A resolve may be on its way too: Alertmanager waits group_interval before it sends.
 RESOLVE_GRACE = timedelta(minutes=10)
 POLLS = 3  # so many in a row decide; their times are kept
+# These verdicts say that the alert is over. A person says so before it shows.
+OVER = (*services.PROVED, Verdict.FALSE_ALARM, Verdict.RESOLVED_BY_HUMAN)
+ASKED = 20  # so many that are listed after their verdict are asked about in one poll
 
 
 def run() -> dict[str, Any]:
@@ -50,6 +54,7 @@ def run() -> dict[str, Any]:
         opened = open_missed(listing, quiet=first)
         if first:
             tell_adopted(opened)
+    contest_relapsed(listing)
     _mark_listed(listing, now)
     ended = _end_unlisted(polls)
     return {"polls": [poll.isoformat() for poll in polls], "opened": opened, "ended": ended}
@@ -82,7 +87,31 @@ def _is_missed(alert: Alert, known: Episode | None) -> bool:
     if known is None:
         return True
     closed = known.incident is not None and known.incident.status == Incident.Status.CLOSED
-    return closed and known.source == SOURCE and alert.starts_at > known.starts_at
+    return closed and known.source == DEFAULT_SOURCE and alert.starts_at > known.starts_at
+
+
+def contest_relapsed(listing: alertmanager.Listing) -> list[int]:
+    """Contest what is listed on after its verdict, as a delivery of it would; the incidents."""
+    active = {alert.fingerprint: alert for alert in listing.active}
+    rows = _fingerprints(list(active)).filter(contested_at=None, incident__verdict__in=OVER)
+    again = [
+        active[row.fingerprint]
+        for row in rows.select_related("incident").order_by("-incident__closed_at")[:ASKED]
+        if active[row.fingerprint].starts_at <= row.starts_at and _has_relapsed(row)
+    ]
+    return intake.apply_alerts(source=DEFAULT_SOURCE, alerts=again)
+
+
+def _has_relapsed(episode: Episode) -> bool:
+    """Whether its expression is true again; where nobody can read that, the list must have had its time."""
+    incident = episode.incident
+    assert incident is not None
+    assert incident.closed_at is not None
+    is_late = timezone.now() - incident.closed_at > LAG
+    state = proof.observe_episode(episode).state
+    if state is ExpressionState.FIRING:
+        return is_late or incident.verdict != Verdict.RESOLVED_BY_HUMAN
+    return state is ExpressionState.UNKNOWN and is_late
 
 
 def _open_group(key: str, missed: list[Alert], here: list[Episode], *, quiet: bool) -> list[int]:
@@ -90,9 +119,11 @@ def _open_group(key: str, missed: list[Alert], here: list[Episode], *, quiet: bo
     open_now = [row.incident for row in here if row.incident and row.incident.verdict is None]
     beside = min((incident.pk for incident in open_now), default=None)
     began = timezone.now()
-    opened = intake.apply_alerts(source=SOURCE, alerts=missed, group_key=key, quiet=quiet, beside=beside)
+    opened = intake.apply_alerts(
+        source=DEFAULT_SOURCE, alerts=missed, group_key=key, quiet=quiet, beside=beside
+    )
     fresh = _fingerprints([alert.fingerprint for alert in missed])
-    fresh.filter(first_seen_at__gte=began).update(polled=True)
+    fresh.filter(first_seen_at__gte=began).update(polled=True, listed_at=began)
     return opened
 
 
@@ -104,7 +135,7 @@ def tell_adopted(incidents: list[int]) -> None:
 
 
 def _fingerprints(some: list[str]) -> QuerySet[Episode]:
-    return Episode.objects.firing().filter(source=SOURCE, fingerprint__in=some)
+    return Episode.objects.firing().filter(source=DEFAULT_SOURCE, fingerprint__in=some)
 
 
 def _mark_listed(listing: alertmanager.Listing, now: datetime) -> None:
@@ -124,9 +155,9 @@ def _end_unlisted(polls: list[datetime]) -> int:
     missing_twice, missing_thrice = polls[-2], polls[-3]
     delivered = Q(polled=False, listed_at__lt=missing_thrice, last_seen_at__lt=polls[-1] - RESOLVE_GRACE)
     gone = Episode.objects.firing().filter(
-        Q(polled=True, listed_at__lt=missing_twice) | delivered, source=SOURCE
+        Q(polled=True, listed_at__lt=missing_twice) | delivered, source=DEFAULT_SOURCE
     )
-    return len(intake.apply_alerts(source=SOURCE, alerts=[findings.over(row) for row in gone]))
+    return len(intake.apply_alerts(source=DEFAULT_SOURCE, alerts=[findings.over(row) for row in gone]))
 
 
 def _gap() -> timedelta:

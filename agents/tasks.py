@@ -17,8 +17,9 @@ def advance(pk: int) -> None:
 
 
 @shared_task
-def start_run(incident_id: int) -> None:
-    services.start_run(incident_id)
+def start_runs(*incident_ids: int) -> None:
+    for incident_id in incident_ids:
+        services.start_run(incident_id)
 
 
 @shared_task

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -13,10 +14,11 @@ from agents import advance, audit, health, reconcile, services
 from incidents import broker, jobs, memory, signals
 
 logger = logging.getLogger(__name__)
+STARTS_AT_ONCE = 20  # with one message; the others may go to other workers
 
 
 def connect() -> None:
-    signals.incident_opened.connect(_opened, dispatch_uid="crew-opened")
+    signals.incidents_opened.connect(_opened, dispatch_uid="crew-opened")
     signals.alerts_ended.connect(_ended, dispatch_uid="crew-ended")
     signals.incident_closed.connect(_closed, dispatch_uid="crew-closed")
     signals.episode_contested.connect(_contested, dispatch_uid="crew-contested")
@@ -31,8 +33,10 @@ def _rebuild_memory(renew: Callable[[], None]) -> dict[str, Any]:
     return {"embedded": memory.rebuild(progress=lambda done, total: renew())}
 
 
-def _opened(sender: Any, incident_id: int, **_: Any) -> None:
-    transaction.on_commit(lambda: broker.send("agents.tasks.start_run", incident_id), robust=True)
+def _opened(sender: Any, incident_ids: list[int], **_: Any) -> None:
+    for start in range(0, len(incident_ids), STARTS_AT_ONCE):
+        few = incident_ids[start : start + STARTS_AT_ONCE]
+        transaction.on_commit(partial(broker.send, "agents.tasks.start_runs", *few), robust=True)
 
 
 def _contested(sender: Any, episode_id: int, **_: Any) -> None:

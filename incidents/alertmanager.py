@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from django.utils.dateparse import parse_datetime
 
 from incidents.redaction import clean
 
+# Of tokens unless they say otherwise, and of what the poll finds: an HA pair is one sender.
+DEFAULT_SOURCE = "alertmanager"
+logger = logging.getLogger(__name__)
 MAX_NAME = 200
 MAX_FINGERPRINT = 64
 # Go's zero time: what `endsAt` says while an alert fires.
@@ -145,7 +149,7 @@ def label_fingerprint(labels: Mapping[str, str]) -> str:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        payload = json.loads(body)
+        payload = json.loads(body, parse_constant=refuse_constant)
     except UnicodeDecodeError as error:
         raise PayloadError("body: is not UTF-8") from error
     except RecursionError as error:
@@ -157,11 +161,18 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return payload
 
 
+def refuse_constant(name: str) -> NoReturn:
+    """Python's parser takes NaN and Infinity, which are no JSON."""
+    raise ValueError(f"{name} is not JSON")
+
+
 def _group_key(payload: dict[str, Any]) -> str:
-    value = payload.get("groupKey", "")
-    if not isinstance(value, str):
-        raise PayloadError(f"groupKey: wants a string, got {_kind(value)}")
-    return _text(value, "groupKey")
+    """Empty when it cannot be read: the alerts are worth more than knowing that they belong together."""
+    try:
+        return _text(payload.get("groupKey", ""), "groupKey")
+    except PayloadError as error:
+        logger.warning("the alerts of a webhook are taken without their group: %s", error)
+        return ""
 
 
 def _count(value: Any) -> int:

@@ -1,19 +1,21 @@
-"""What a delivery needs to know and what it will write: a few queries for any number of alerts.
+"""What deliveries need to know and what they will write: a few queries for any number of alerts.
 
-Rows are changed in memory while the alerts are gone through, and written at the end by `flush`.
+Rows are changed in memory while the alerts are gone through, and written at the end by `flush`. Two batches
+at the same moment lock and insert in one order (episodes, targets, incidents, then new rows, each sorted), so
+that they cannot wait for each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 
-from django.db.models import F, Max, QuerySet
+from django.db.models import Max, QuerySet
 
-from incidents import inventory, services, signals
-from incidents.alertmanager import Alert
+from incidents import inventory, notifications, services, signals
+from incidents.alertmanager import DEFAULT_SOURCE, Alert
 from incidents.models import Episode, Event, GroupKey, Incident, Target
 from incidents.severity import severity_class, worst
 
@@ -28,95 +30,154 @@ CHANGEABLE = (
     "incident",
     "target",
 )
+NAMED_JOINS = 5
 
 
 class Raced(Exception):
     """An incident was closed by somebody else while an alert was joining it; look again."""
 
 
-@dataclass
-class Batch:
-    """Alerts of one sender that arrived together."""
+@dataclass(eq=False)
+class Parcel:
+    """Alerts of one sender that arrived together, and the incidents that they turned out to touch."""
 
     source: str
-    group_key: str
-    now: datetime
+    alerts: Sequence[Alert]
+    group_key: str = ""
     quiet: bool = False  # adopt what fires already: no message each, no proposals
     beside: int | None = None  # an incident of other alerts of the group, which their sender did not name
-    known: dict[str, Episode] = field(default_factory=dict)
-    targets: dict[str, Target | None] = field(default_factory=dict)
+    touched: dict[int, Incident] = field(default_factory=dict)
+
+    def touches(self, incident: Incident | None) -> None:
+        if incident is not None:
+            self.touched[id(incident)] = incident
+
+    @property
+    def incidents(self) -> list[int]:
+        """Primary keys, ascending; after the flush."""
+        return sorted(incident.pk for incident in self.touched.values())
+
+    @property
+    def group(self) -> tuple[str, str]:
+        return self.source, sha256(self.group_key.encode()).hexdigest()
+
+    def key(self, alert: Alert) -> tuple[str, str]:
+        return self.source, alert.fingerprint
+
+
+@dataclass
+class Group:
+    """Which incident a group's next alert belongs to; `row` says so in the database."""
+
+    row: GroupKey | None = None
+    incident: Incident | None = None
+
+
+@dataclass
+class Joining:
+    """Alerts that come to an incident that is open."""
+
+    incident: Incident
+    source: str
+    quiet: bool
+    alerts: list[Alert] = field(default_factory=list)
+
+
+@dataclass
+class Batch:
+    """Parcels that are worked in one transaction. Keys of alerts and groups are with their source."""
+
+    parcels: Sequence[Parcel]
+    now: datetime
+    known: dict[tuple[str, str], Episode] = field(default_factory=dict)
+    targets: dict[tuple[str, str], Target | None] = field(default_factory=dict)
     by_target: dict[int, Incident] = field(default_factory=dict)
-    of_group: Incident | None = None
+    groups: dict[tuple[str, str], Group] = field(default_factory=dict)
     created: list[Episode] = field(default_factory=list)
     changed: dict[int, Episode] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
-    joined: dict[int, int] = field(default_factory=dict)
+    opened: list[tuple[Incident, bool]] = field(default_factory=list)
+    joined: dict[int, Joining] = field(default_factory=dict)
+    group_rows: list[GroupKey] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     contested: list[Episode] = field(default_factory=list)
-    touched: set[int] = field(default_factory=set)
-    resolved: set[int] = field(default_factory=set)
-    _open_key: GroupKey | None = None
+    resolved: dict[int, tuple[Incident, str]] = field(default_factory=dict)
     _incidents: dict[int, Incident] = field(default_factory=dict)
 
-    def load_known(self, alerts: Sequence[Alert]) -> None:
-        """The latest episode of each alert, locked: `flush` writes back what is read here."""
-        fingerprints = {alert.fingerprint for alert in alerts}
-        mine = Episode.objects.filter(source=self.source, fingerprint__in=fingerprints)
-        last = mine.order_by().values("fingerprint").annotate(last=Max("id")).values("last")
-        self.known = {row.fingerprint: row for row in self.locked(Episode.objects.filter(pk__in=last))}
-        firing = {alert.fingerprint for alert in alerts if alert.firing}
-        closed = {each for each in firing if each not in self.known or self.known[each].ends_at is not None}
-        self._take_over(closed)
+    # --- what is known -------------------------------------------------------------------------
 
-    def _take_over(self, fingerprints: set[str]) -> None:
+    def load_known(self) -> None:
+        """The latest episode of each alert, locked: `flush` writes back what is read here."""
+        wanted: dict[str, set[str]] = {}
+        for parcel in self.parcels:
+            wanted.setdefault(parcel.source, set()).update(alert.fingerprint for alert in parcel.alerts)
+        for source, fingerprints in sorted(wanted.items()):
+            mine = Episode.objects.filter(source=source, fingerprint__in=fingerprints)
+            last = mine.order_by().values("fingerprint").annotate(last=Max("id")).values("last")
+            for row in self.locked(Episode.objects.filter(pk__in=last)):
+                self.known[source, row.fingerprint] = row
+        for parcel in self.parcels:
+            if parcel.source != DEFAULT_SOURCE:
+                self._take_over(parcel)
+
+    def _take_over(self, parcel: Parcel) -> None:
         """What the poll of Alertmanager's list opened is from now on of whoever delivers it."""
-        if not fingerprints:
+        keys = {parcel.key(alert) for alert in parcel.alerts if alert.firing}
+        closed = {key for key in keys if key not in self.known or self.known[key].ends_at is not None}
+        if not closed:
             return
-        polled = Episode.objects.firing().filter(polled=True, fingerprint__in=fingerprints)
-        for row in self.locked(polled.exclude(source=self.source)):
-            row.source = self.source
-            self.known[row.fingerprint] = row
+        polled = Episode.objects.firing().filter(polled=True, fingerprint__in=[key[1] for key in closed])
+        for row in self.locked(polled.exclude(source=parcel.source)):
+            row.source = parcel.source
+            self.known[parcel.source, row.fingerprint] = row
             self.change(row)
 
     def locked(self, rows: QuerySet[Episode]) -> list[Episode]:
-        """In one order, so that two deliveries cannot wait for each other (SQLite has one writer anyway)."""
-        found = list(rows.select_related("incident").select_for_update(of=("self",)).order_by("pk"))
+        """Episodes with their incidents, of which there is one object each: alerts change it in turn."""
+        found = list(rows.select_for_update().order_by("pk"))
+        keys = {row.incident_id for row in found if row.incident_id is not None}
+        if new := keys - self._incidents.keys():
+            self._incidents |= Incident.objects.in_bulk(new)
         for row in found:
-            if row.incident is not None:
-                row.incident = self._one(row.incident)
+            row.incident = self._incidents[row.incident_id] if row.incident_id is not None else None
         return found
 
     def _one(self, incident: Incident) -> Incident:
-        """One object for each incident, for alerts change it one after the other."""
         return self._incidents.setdefault(incident.pk, incident)
 
-    def load_places(self, opening: Sequence[Alert]) -> None:
+    def load_places(self, opening: Sequence[tuple[Parcel, Alert]]) -> None:
         """Where alerts that may open an episode could belong: their targets, and the open incidents there."""
         if not opening:
             return
-        bindings = inventory.bind_many([alert.labels for alert in opening])
-        self.targets = {
-            alert.fingerprint: binding.target for alert, binding in zip(opening, bindings, strict=True)
-        }
-        self._load_group()
+        bindings = inventory.bind_many([alert.labels for _parcel, alert in opening])
+        for (parcel, alert), binding in zip(opening, bindings, strict=True):
+            self.targets[parcel.key(alert)] = binding.target
+        self._load_groups([parcel for parcel, _alert in opening if parcel.group_key])
         self._load_target_incidents()
 
-    def _load_group(self) -> None:
-        if not self.group_key:
+    def _load_groups(self, parcels: Iterable[Parcel]) -> None:
+        named = {parcel.group: parcel for parcel in parcels}
+        if not named:
             return
-        keys = GroupKey.objects.filter(source=self.source, digest=self._digest, ended_at=None)
-        self._open_key = keys.select_related("incident__target").first()
-        if self._open_key is not None and self._open_key.incident.status != Incident.Status.CLOSED:
-            self.of_group = self._one(self._open_key.incident)
-        else:
-            self.of_group = self._incident_of_members()
+        sources, digests = {key[0] for key in named}, {key[1] for key in named}
+        rows = GroupKey.objects.filter(source__in=sources, digest__in=digests, ended_at=None)
+        found = {(row.source, row.digest): row for row in rows.select_related("incident")}
+        for key, parcel in named.items():
+            row = found.get(key)
+            incident = None
+            if row is not None:
+                incident = row.incident = self._one(row.incident)
+            if incident is None or incident.status == Incident.Status.CLOSED:
+                incident = self._incident_of_members(parcel)
+            self.groups[key] = Group(row, incident)
 
-    def _incident_of_members(self) -> Incident | None:
+    def _incident_of_members(self, parcel: Parcel) -> Incident | None:
         """Where other alerts of the group are already: brought by the poll, or under another group key."""
-        firing = [row.incident for row in self.known.values() if row.ends_at is None]
-        found = [each for each in firing if each and each.status != Incident.Status.CLOSED]
-        if not found and self.beside is not None:
-            found = [self._one(each) for each in Incident.objects.unresolved().filter(pk=self.beside)]
+        rows = [self.known.get(parcel.key(alert)) for alert in parcel.alerts]
+        found = [row.incident for row in rows if row is not None and row.ends_at is None and row.incident]
+        found = [each for each in found if each.status != Incident.Status.CLOSED]
+        if not found and parcel.beside is not None:
+            found = [self._one(each) for each in Incident.objects.unresolved().filter(pk=parcel.beside)]
         return min(found, key=lambda each: each.pk, default=None)
 
     def _load_target_incidents(self) -> None:
@@ -124,19 +185,19 @@ class Batch:
         if not bound:
             return
         # The lock keeps two deliveries about one target from opening two incidents (PostgreSQL; SQLite has
-        # one writer anyway). In one order, so that two of them cannot wait for each other.
+        # one writer anyway).
         list(Target.objects.select_for_update().filter(pk__in=bound).order_by("pk").values_list("pk"))
         related = {key for target in bound.values() for key in (target.pk, target.parent_id) if key}
         rows = Incident.objects.unresolved().filter(target_id__in=related).order_by("-id")
         self.by_target = {row.target_id: self._one(row) for row in rows if row.target_id is not None}
 
-    @property
-    def _digest(self) -> str:
-        return sha256(self.group_key.encode()).hexdigest()
+    # --- what will be written ------------------------------------------------------------------
 
-    def event(self, incident: Incident | None, kind: Event.Kind, text: str, **data: object) -> None:
+    def event(
+        self, incident: Incident | None, kind: Event.Kind, actor: str, text: str, **data: object
+    ) -> None:
         self.events.append(
-            Event(incident=incident, at=self.now, kind=kind, actor=self.source, text=text, data=data)
+            Event(incident=incident, at=self.now, kind=kind, actor=actor, text=text, data=data)
         )
 
     def change(self, episode: Episode) -> None:
@@ -144,54 +205,121 @@ class Batch:
         if episode.pk is not None:
             self.changed[episode.pk] = episode
 
-    def join(self, incident: Incident, alert: Alert) -> None:
-        """An alert comes to an incident that is open: the graver severity and the earlier start count."""
-        if not self.quiet:
-            incident.adopted = False  # it is no longer what fired before we first looked
-        incident.severity = worst(incident.severity, alert.severity)
-        incident.severity_class = severity_class(incident.severity)
-        incident.started_at = min(incident.started_at, alert.starts_at)
-        self._one(incident)
-        self.joined[incident.pk] = self.joined.get(incident.pk, 0) + 1
-        text = f"{alert.name} joined: {alert.description}"
-        self.event(incident, Event.Kind.JOINED, text, labels=dict(alert.labels))
+    def open(self, incident: Incident, *, quiet: bool) -> None:
+        self.opened.append((incident, quiet))
 
-    def map_group(self, incident: Incident) -> None:
+    def join(self, parcel: Parcel, incident: Incident, alert: Alert) -> None:
+        """An alert comes to an incident that is open already, or is opened by this batch."""
+        new = Joining(incident, parcel.source, parcel.quiet)
+        self.joined.setdefault(id(incident), new).alerts.append(alert)
+
+    def resolve(self, parcel: Parcel, incident: Incident) -> None:
+        """The sender says that one of an incident's alerts has ended."""
+        self.resolved[id(incident)] = (incident, parcel.source)
+
+    def map_group(self, parcel: Parcel, incident: Incident) -> None:
         """From now on the group's alerts belong to this incident."""
-        if not self.group_key or (self._open_key and self._open_key.incident_id == incident.pk):
+        if not parcel.group_key:
             return
-        if self._open_key is not None:
-            GroupKey.objects.filter(pk=self._open_key.pk).update(ended_at=self.now)
-        self._open_key = GroupKey.objects.create(
-            source=self.source, digest=self._digest, group_key=self.group_key, incident=incident
-        )
-        self.of_group = incident
+        group = self.groups.setdefault(parcel.group, Group())
+        if group.row is not None and group.row.incident is incident:
+            return
+        if group.row is not None and group.row._state.adding:
+            self.group_rows.remove(group.row)
+        elif group.row is not None:
+            GroupKey.objects.filter(pk=group.row.pk).update(ended_at=self.now)
+        source, digest = parcel.group
+        group.row = GroupKey(source=source, digest=digest, group_key=parcel.group_key, incident=incident)
+        group.incident = incident
+        self.group_rows.append(group.row)
+
+    # --- writing -------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        # Ends first: the database allows one open episode per alert.
-        Episode.objects.bulk_update(self.changed.values(), CHANGEABLE, batch_size=100)
+        self._write_incidents()
+        self._write_ends()
+        self.group_rows.sort(key=lambda row: (row.source, row.digest))
+        GroupKey.objects.bulk_create(self.group_rows)
+        self.created.sort(key=lambda row: (row.source, row.fingerprint))
         Episode.objects.bulk_create(self.created)
-        if unchanged := self.seen - self.changed.keys():
-            Episode.objects.filter(pk__in=unchanged).update(last_seen_at=self.now)
-        for pk, count in sorted(self.joined.items()):
-            self._write_joins(self._incidents[pk], count)
         Event.objects.bulk_create(self.events)
+        for incident, source in self.resolved.values():
+            services.end_when_all_resolved(incident, actor=source)
         for episode in self.contested:
             signals.episode_contested.send(Episode, episode_id=episode.pk)
-        # Locked, so that of two deliveries which each end one of the last alerts, the later one sees both.
-        ended = Incident.objects.select_for_update().filter(pk__in=self.resolved).order_by("pk")
-        for incident in ended if self.resolved else ():
-            services.end_when_all_resolved(incident, actor=self.source)
+        if self.opened:
+            keys = [incident.pk for incident, _quiet in self.opened]
+            signals.incidents_opened.send(Incident, incident_ids=keys)
 
-    def _write_joins(self, incident: Incident, count: int) -> None:
-        still_open = Incident.objects.unresolved().filter(pk=incident.pk)
-        written = still_open.update(
-            severity=incident.severity,
-            severity_class=incident.severity_class,
-            started_at=incident.started_at,
-            adopted=incident.adopted,
-            ended_at=None,
-            joins=F("joins") + count,
+    def _write_ends(self) -> None:
+        """Before what is new: the database allows one open episode per alert."""
+        rows = [self.changed[pk] for pk in sorted(self.changed)]
+        Episode.objects.bulk_create(
+            rows, update_conflicts=True, unique_fields=["id"], update_fields=CHANGEABLE
         )
-        if not written:
+        if unchanged := self.seen - self.changed.keys():
+            Episode.objects.filter(pk__in=unchanged).update(last_seen_at=self.now)
+
+    def _write_incidents(self) -> None:
+        held = self._lock_incidents()
+        for joining in self.joined.values():
+            self._write_joins(joining, held)
+        Incident.objects.bulk_create([incident for incident, _quiet in self.opened])
+        loud = [incident for incident, quiet in self.opened if not quiet]
+        notifications.tell_opened(*loud)
+
+    def _lock_incidents(self) -> dict[int, Incident]:
+        """As they are now. Before anything is inserted that refers to them, and locks them for that.
+
+        Of two deliveries that each end one of an incident's last alerts, the later one sees both; and none
+        overwrites what the other joined.
+        """
+        changing = [each.incident for each in self.joined.values()]
+        changing += [incident for incident, _source in self.resolved.values()]
+        keys = {incident.pk for incident in changing if not incident._state.adding}
+        rows = Incident.objects.select_for_update(no_key=True).filter(pk__in=keys).order_by("pk")
+        return {row.pk: row for row in rows} if keys else {}
+
+    def _write_joins(self, joining: Joining, held: dict[int, Incident]) -> None:
+        """The graver severity and the earlier start count; people are told when it becomes critical."""
+        new = joining.incident._state.adding
+        incident = joining.incident if new else held[joining.incident.pk]
+        if incident.status == Incident.Status.CLOSED:
             raise Raced(f"#{incident.pk}")
+        self._say_joined(joining)
+        before, adopted = incident.severity_class, incident.adopted
+        _merge(incident, joining)
+        if new:
+            return
+        incident.save(
+            update_fields=["severity", "severity_class", "started_at", "adopted", "ended_at", "joins"]
+        )
+        if joining.quiet:
+            return
+        if adopted:
+            notifications.tell_opened(incident)
+        elif incident.severity_class != before:
+            rose = f"{notifications.opened_transition(incident)}:rose"
+            notifications.tell_opened(incident, transition=rose)
+
+    def _say_joined(self, joining: Joining) -> None:
+        """One line, however many they are."""
+        alerts = joining.alerts
+        text = f"{alerts[0].name} joined: {alerts[0].description}"
+        if len(alerts) > 1:
+            names = list(dict.fromkeys(alert.name for alert in alerts))
+            more = ", …" if len(names) > NAMED_JOINS else ""
+            text = f"{len(alerts)} alerts joined: {', '.join(names[:NAMED_JOINS])}{more}"
+        labels = [dict(alert.labels) for alert in alerts]
+        self.event(joining.incident, Event.Kind.JOINED, joining.source, text, labels=labels)
+
+
+def _merge(incident: Incident, joining: Joining) -> None:
+    for alert in joining.alerts:
+        incident.severity = worst(incident.severity, alert.severity)
+        incident.started_at = min(incident.started_at, alert.starts_at)
+    incident.severity_class = severity_class(incident.severity)
+    incident.joins += len(joining.alerts)
+    incident.ended_at = None
+    if not joining.quiet:
+        incident.adopted = False  # it is no longer what fired before we first looked

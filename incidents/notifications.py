@@ -48,8 +48,13 @@ def channels() -> Iterator[tuple[str, str]]:
 
 
 def unreadable() -> list[str]:
-    """The names of channels whose URL Apprise cannot read; nothing is sent."""
-    return [name for name, url in channels() if not apprise.Apprise().add(url)]
+    """What Apprise cannot read, by the names of its settings, never by their values; nothing is sent."""
+    telegram = f"tgram://{settings.TELEGRAM_BOT_TOKEN}/{settings.TELEGRAM_CHAT_ID}"
+    return [
+        "TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID" if url == telegram else f"NOTIFY_URLS: number {place}"
+        for place, url in enumerate(settings.NOTIFY_URLS, start=1)
+        if not apprise.Apprise().add(url)
+    ]
 
 
 def headline(
@@ -95,36 +100,47 @@ def incident_link(incident: Incident) -> str:
 @transaction.atomic
 def tell(incident: Incident, kind: Notification.Kind, *, title: str, body: str, transition: str) -> None:
     """One message per transition and channel; saying it again before it is sent replaces its words."""
-    keys = _queue(incident, kind, title=title, body=body, transition=transition, due_at=timezone.now())
+    keys = _queue(_rows(incident, kind, title=title, body=body, transition=transition, due_at=timezone.now()))
     waiting = Notification.objects.filter(dedup_key__in=keys, state=State.WAITING)
     waiting.update(title=clean(title)[:TITLE_LENGTH], body=clean(body), due_at=timezone.now(), hinted_at=None)
     for pk in waiting.values_list("pk", flat=True):
         hint(Notification, pk)
 
 
-def tell_opened(incident: Incident, *, transition: str | None = None) -> None:
+def tell_opened(*incidents: Incident, transition: str | None = None) -> None:
     """A critical is told within a minute, even if no step of the crew ran by then.
 
     `transition`: why, when it is not that the incident opened. It begins with `opened_transition`.
     """
-    if incident.severity_class != "critical":
-        return
-    _queue(
-        incident,
-        Notification.Kind.OPENED,
-        title=headline(incident, "not analysed yet"),
-        body=f"{incident.description}\n\nNot analysed yet.\n{incident_link(incident)}",
-        transition=transition or opened_transition(incident),
-        due_at=timezone.now() + timedelta(seconds=ANALYSIS_SECONDS),
-    )
-
-
-def _queue(
-    incident: Incident, kind: Notification.Kind, *, title: str, body: str, transition: str, due_at: datetime
-) -> list[str]:
-    """A row for each channel, where there is none of this transition yet; their keys."""
-    names = [name for name, _url in channels()] or [NO_CHANNEL]
+    due_at = timezone.now() + timedelta(seconds=ANALYSIS_SECONDS)
     rows = [
+        row
+        for incident in incidents
+        if incident.severity_class == "critical"
+        for row in _rows(
+            incident,
+            Notification.Kind.OPENED,
+            title=headline(incident, "not analysed yet"),
+            body=f"{incident.description}\n\nNot analysed yet.\n{incident_link(incident)}",
+            transition=transition or opened_transition(incident),
+            due_at=due_at,
+        )
+    ]
+    _queue(rows)
+
+
+def _queue(rows: list[Notification]) -> list[str]:
+    """Store those of whose transition there is no row yet; the keys of all."""
+    Notification.objects.bulk_create(rows, ignore_conflicts=True)
+    return [row.dedup_key for row in rows]
+
+
+def _rows(
+    incident: Incident, kind: Notification.Kind, *, title: str, body: str, transition: str, due_at: datetime
+) -> list[Notification]:
+    """One for each channel."""
+    names = [name for name, _url in channels()] or [NO_CHANNEL]
+    return [
         Notification(
             incident=incident,
             kind=kind,
@@ -136,8 +152,6 @@ def _queue(
         )
         for name in names
     ]
-    Notification.objects.bulk_create(rows, ignore_conflicts=True)
-    return [row.dedup_key for row in rows]
 
 
 def tell_summary(adopted: list[Incident]) -> None:
@@ -179,7 +193,7 @@ def deliver(pk: int) -> None:
         return
     before = _failing_before(row)
     if before is not None:
-        row.put_back(seconds=max(1.0, (before.due_at - timezone.now()).total_seconds() + 1.0))
+        row.postpone(seconds=max(1.0, (before.due_at - timezone.now()).total_seconds() + 1.0))
         return
     with working(row):
         try:
@@ -213,5 +227,8 @@ def _send(url: str, title: str, body: str) -> None:
     sender = apprise.Apprise()
     if not sender.add(url):
         raise NotifyError("Apprise cannot read this URL of NOTIFY_URLS", permanent=True)
+    for service in sender:
+        if service.overflow_mode == apprise.OverflowMode.UPSTREAM:  # as it is unless the URL says otherwise
+            service.overflow_mode = apprise.OverflowMode.TRUNCATE  # what is too long would never be taken
     if not sender.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT):
         raise NotifyError("the channel did not take the message")

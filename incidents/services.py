@@ -103,7 +103,7 @@ def reopen(incident: Incident, *, actor: str, text: str) -> bool:
     )
     if won:
         record(incident, Event.Kind.REOPENED, actor, text)
-        signals.incident_opened.send(Incident, incident_id=incident.pk)
+        signals.incidents_opened.send(Incident, incident_ids=[incident.pk])
     return won
 
 

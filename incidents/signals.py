@@ -2,8 +2,8 @@
 
 from django.dispatch import Signal
 
-# kwargs: incident_id: int. A new incident, or one that came back.
-incident_opened = Signal()
+# kwargs: incident_ids: list[int]. New incidents, or ones that came back.
+incidents_opened = Signal()
 # kwargs: incident_id: int. The sender says that all its alerts have ended (which is no proof).
 alerts_ended = Signal()
 # kwargs: incident_id: int. A verdict was given, by the crew or by a person.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from agents import reconcile
+from agents import contested, proof, reconcile
+from agents.reading import ExpressionState
 from agents.tools import alertmanager as tool
 from incidents import intake, jobs, services
 from incidents.alertmanager import Alert, Webhook, parse_api_alert
@@ -135,6 +136,85 @@ def test_the_poll_sees_that_an_alert_fires_anew_after_its_verdict(checked: FakeA
     assert Incident.objects.get().reopened == 1
 
 
+Sees = Callable[[ExpressionState], None]
+
+
+@pytest.fixture
+def sees(monkeypatch: pytest.MonkeyPatch) -> Sees:
+    """`sees(state)`: what the alerts' own expressions are from now on."""
+
+    def make(state: ExpressionState) -> None:
+        look = proof.Look(state, f"it is {state}")
+        monkeypatch.setattr(proof, "observe_episode", lambda episode: look)
+
+    return make
+
+
+def closed_as(verdict: Verdict, *, minutes_ago: float = 0) -> Incident:
+    incident = Incident.objects.get()
+    assert services.close(incident, verdict, actor="x", note="")
+    Incident.objects.update(closed_at=timezone.now() - minutes_ago * MINUTE)
+    return incident
+
+
+def test_the_poll_sees_a_relapse_with_the_same_start_and_the_incident_is_worked_on_again(
+    checked: FakeAlertmanager, sees: Sees
+) -> None:
+    checked.alerts = [active("a")]
+    poll()
+    incident = closed_as(Verdict.VERIFIED)
+    sees(ExpressionState.CLEARED)  # Alertmanager has not heard of the end yet
+    poll()
+    assert not Episode.objects.contested().exists()
+    sees(ExpressionState.FIRING)
+    poll()
+    poll()
+    contested.settle(Episode.objects.contested().get().pk)
+    incident.refresh_from_db()
+    assert (incident.reopened, incident.verdict, Incident.objects.count()) == (1, None, 1)
+    poll()
+    assert not Episode.objects.contested().exists()
+
+
+def test_a_relapse_that_the_poll_sees_late_is_another_incident(
+    checked: FakeAlertmanager, sees: Sees, settings
+) -> None:
+    checked.alerts = [active("a")]
+    poll()
+    first = closed_as(Verdict.CLEARED_BEFORE_ACTION, minutes_ago=settings.FLAP_WINDOW_SECONDS / 60 + 1)
+    sees(ExpressionState.FIRING)
+    poll()
+    contested.settle(Episode.objects.contested().get().pk)
+    assert Incident.objects.exclude(pk=first.pk).get().previous == first
+
+
+@pytest.mark.parametrize(
+    ("verdict", "minutes_ago", "state", "contests"),
+    [
+        (Verdict.VERIFIED, 1, ExpressionState.UNKNOWN, False),  # its end is on the way to Alertmanager
+        (Verdict.VERIFIED, 11, ExpressionState.UNKNOWN, True),
+        (Verdict.VERIFIED, 11, ExpressionState.CLEARED, False),  # keep_firing_for
+        (Verdict.RESOLVED_BY_HUMAN, 1, ExpressionState.FIRING, False),  # said before it shows
+        (Verdict.RESOLVED_BY_HUMAN, 11, ExpressionState.FIRING, True),
+        (Verdict.NOT_FIXED, 11, ExpressionState.FIRING, False),  # nobody said that it is over
+    ],
+)
+def test_what_is_listed_after_its_verdict_is_no_relapse_by_that_alone(
+    checked: FakeAlertmanager,
+    sees: Sees,
+    verdict: Verdict,
+    minutes_ago: float,
+    state: ExpressionState,
+    contests: bool,
+) -> None:
+    checked.alerts = [active("a")]
+    poll()
+    closed_as(verdict, minutes_ago=minutes_ago)
+    sees(state)
+    poll()
+    assert Episode.objects.contested().exists() == contests
+
+
 def test_what_is_silenced_opens_nothing(checked: FakeAlertmanager) -> None:
     checked.alerts = [active("a", status={"state": "suppressed", "silencedBy": ["x"]})]
     poll()
@@ -160,6 +240,17 @@ def test_what_a_poll_opened_ends_when_two_polls_miss_it(checked: FakeAlertmanage
     assert incident.ended_at is not None
     assert incident.verdict is None, "the end of an episode is no proof"
     assert Event.objects.filter(kind="resolved_by_sender").count() == 1
+
+
+def test_what_was_opened_and_never_listed_again_ends(checked: FakeAlertmanager) -> None:
+    """The health check opened it, say, or the worker was killed before it wrote that it is listed."""
+    checked.alerts = [active("a")]
+    reconcile.open_missed(tool.listing(), quiet=False)
+    checked.alerts = []
+    assert is_open("a")
+    for _ in range(3):
+        poll()
+    assert not is_open("a")
 
 
 def test_silencing_it_does_not_end_it(checked: FakeAlertmanager) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 
+from incidents import access
 from incidents.access import revoke_token
 from incidents.models import Delivery, Token
 from tests.agents.rows import an_action
@@ -137,6 +140,17 @@ def test_a_revoked_token_is_none(api: Callable[..., Api]) -> None:
     assert revoke_token(Token.objects.get(), by="robin")
     answer = client.get("/stats")
     assert (answer.status_code, answer["WWW-Authenticate"]) == (401, 'Bearer realm="homelab"')
+
+
+def test_a_token_that_another_process_revoked_works_no_longer_than_it_is_remembered(
+    api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = api("viewer")
+    assert client.get("/stats").status_code == 200
+    Token.objects.update(revoked_at=timezone.now())
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + access.REMEMBER_SECONDS)
+    assert client.get("/stats").status_code == 401
 
 
 def test_a_person_in_a_browser_needs_a_csrf_token_to_write(

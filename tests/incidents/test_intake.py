@@ -14,7 +14,7 @@ from django.utils import timezone
 from incidents import intake, services
 from incidents.alertmanager import Alert, Webhook, parse_webhook
 from incidents.batch import Batch
-from incidents.models import Delivery, Episode, GroupKey, Incident, Notification, Target, Verdict
+from incidents.models import Delivery, Episode, Event, GroupKey, Incident, Notification, Target, Verdict
 
 pytestmark = pytest.mark.django_db
 GOLDEN = Path(__file__).parent.parent / "data" / "alertmanager"
@@ -272,7 +272,7 @@ def test_an_alert_that_joins_an_incident_being_closed_looks_again(
     [first] = apply(alert("a"), group_key="g")
     load, looks = Batch.load_places, []
 
-    def close_meanwhile(batch: Batch, opening: list[Alert]) -> None:
+    def close_meanwhile(batch: Batch, opening: Any) -> None:
         load(batch, opening)
         looks.append(batch)
         if len(looks) == 1:  # undone with the transaction, as if the other one had not committed
@@ -290,8 +290,75 @@ def test_fifty_new_alerts_cost_a_few_queries(
     alert: Callable[..., Alert], django_assert_max_num_queries: Callable[..., Any]
 ) -> None:
     alerts = [alert(f"f{n}", name=f"A{n}") for n in range(50)]
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(10):
         apply(*alerts, group_key="g")
     with django_assert_max_num_queries(5):
         apply(*alerts, group_key="g")
     assert Incident.objects.get().joins == 49
+
+
+def test_alerts_that_join_together_are_one_line_of_the_timeline(alert: Callable[..., Alert]) -> None:
+    apply(alert("a", name="First"), group_key="g")
+    apply(*(alert(f"f{n}", name=f"Later{n}") for n in range(7)), group_key="g")
+    joined = Event.objects.get(kind=Event.Kind.JOINED)
+    assert joined.text == "7 alerts joined: Later0, Later1, Later2, Later3, Later4, …"
+    assert [labels["alertname"] for labels in joined.data["labels"]] == [f"Later{n}" for n in range(7)]
+
+
+def together(*deliveries: tuple[str, str, list[Alert]]) -> list[intake.Receipt]:
+    """Deliveries (source, group key, alerts) that arrived at the same moment."""
+    return intake._receive(
+        [intake.Arrival(source, b"{}", Webhook(group, tuple(alerts))) for source, group, alerts in deliveries]
+    )
+
+
+def test_deliveries_that_arrive_together_are_what_they_are_one_by_one(alert: Callable[..., Alert]) -> None:
+    one, two, other = together(
+        ("alertmanager", "g", [alert("a")]),
+        ("alertmanager", "h", [alert("b"), alert("c")]),
+        ("grafana", "g", [alert("a")]),
+    )
+    assert [len(each.incidents) for each in (one, two, other)] == [1, 1, 1]
+    assert len({*one.incidents, *two.incidents, *other.incidents}) == 3
+    assert [Delivery.objects.get(pk=each.delivery_id).alerts for each in (one, two, other)] == [1, 2, 1]
+    assert Incident.objects.get(pk=two.incidents[0]).joins == 1
+
+
+def test_what_both_of_a_pair_deliver_at_once_is_one_incident(alert: Callable[..., Alert]) -> None:
+    first, second = together(("alertmanager", "g", [alert("a")]), ("alertmanager", "g", [alert("a")]))
+    assert first.incidents == second.incidents
+    assert Incident.objects.get().joins == 0
+    assert Episode.objects.count() == GroupKey.objects.count() == 1
+
+
+def test_a_group_that_comes_in_two_deliveries_at_once_is_one_incident(alert: Callable[..., Alert]) -> None:
+    first, second = together(
+        ("alertmanager", "g", [alert("a", severity="warning")]),
+        ("alertmanager", "g", [alert("b", severity="critical", starts=-60)]),
+    )
+    assert first.incidents == second.incidents
+    incident = Incident.objects.get()
+    assert (incident.severity, incident.started_at) == ("critical", START - timedelta(seconds=60))
+    assert Notification.objects.get().kind == Notification.Kind.OPENED
+
+
+def test_what_fires_and_resolves_at_once_has_ended(alert: Callable[..., Alert]) -> None:
+    together(("alertmanager", "g", [alert("a")]), ("alertmanager", "g", [alert("a", ends=30)]))
+    assert Incident.objects.get().ended_at is not None
+    assert not Episode.objects.firing().exists()
+
+
+def test_a_join_does_not_undo_what_another_joined_meanwhile(
+    alert: Callable[..., Alert], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [pk] = apply(alert("a", severity="info"), group_key="g")
+    load = Batch.load_places
+
+    def grow_worse_meanwhile(batch: Batch, opening: Any) -> None:
+        load(batch, opening)
+        Incident.objects.filter(pk=pk).update(severity="critical", severity_class="critical", joins=1)
+
+    monkeypatch.setattr(Batch, "load_places", grow_worse_meanwhile)
+    apply(alert("b", severity="warning"), group_key="g")
+    incident = Incident.objects.get()
+    assert (incident.severity, incident.severity_class, incident.joins) == ("critical", "critical", 2)

@@ -247,10 +247,10 @@ def test_an_adopted_incident_that_comes_back_is_like_any_other(start: datetime) 
 def test_a_race_that_is_lost_too_often_asks_the_sender_to_come_again(
     ingest: Api, golden: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lost(**arguments: Any) -> None:
+    def lost(*arguments: Any) -> None:
         raise Raced("#1")
 
-    monkeypatch.setattr(intake, "apply_alerts", lost)
+    monkeypatch.setattr(intake, "_apply", lost)
     answer = ingest.post("/alert", golden("firing_single"))
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
