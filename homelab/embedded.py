@@ -23,6 +23,7 @@ from django.db import connections
 
 from homelab import alone
 from homelab.celery import app
+from homelab.postgresql import expect_answers
 from incidents import liveness, memory, queue
 
 logger = logging.getLogger(__name__)
@@ -133,6 +134,7 @@ _running: Embedded | None = None
 def start(stopping: Callable[[], bool]) -> None:
     """Start everything that is not the web. `stopping` says whether the web worker was told to end."""
     global _running  # noqa: PLW0603 one per process, and the hooks that start and stop it share nothing else
+    expect_answers()
     memory.fill_in_background()  # in production mode too: every web process recalls
     if settings.EMBEDDED:
         _running = Embedded(stopping=stopping)

@@ -112,6 +112,7 @@ def database_at(address: str, name: str) -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         }
     elif found["ENGINE"] == POSTGRESQL_ENGINE:
+        found["ENGINE"] = "homelab.postgresql"
         # a database that does not answer must not hold requests until the sender gives up: 5 s, and 10 s
         found["OPTIONS"] = {"connect_timeout": 5, "tcp_user_timeout": 10_000, **found.get("OPTIONS", {})}
     else:
@@ -126,10 +127,12 @@ def choice(name: str, choices: tuple[str, ...], default: str) -> str:
     return value
 
 
-def number(name: str, default: int, least: int = 0) -> int:
+def number(name: str, default: int, least: int = 0, most: int | None = None) -> int:
     value = read(env.int, name, default=default)
     if value < least:
         raise ConfigError(f"{name}: {value} is less than {least}")
+    if most is not None and value > most:
+        raise ConfigError(f"{name}: {value} is more than {most}")
     return value
 
 

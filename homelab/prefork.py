@@ -9,9 +9,11 @@ from typing import Any
 
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
 from django.db import connections
-from kombu.transport.redis import Channel, QoS
+from kombu.transport.redis import Channel, QoS, Transport
+from redis import RedisError
 
-from incidents import memory, queue
+from homelab.postgresql import expect_answers
+from incidents import broker, memory, queue
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +44,15 @@ class HintQoS(QoS):
 
 
 Channel.QoS = HintQoS
+# What reading a garbled answer ends in. The connection is out of step then: a worker makes another, where it
+# would have ended ("Unrecoverable error"). A hint that is lost so the sweep repeats.
+Transport.connection_errors = (*Transport.connection_errors, *broker.GARBLED, RedisError)
 
 
 @worker_process_init.connect
 def begin(**_: Any) -> None:
     """In a forked child. (Celery itself closes the database connections that it inherits.)"""
+    expect_answers()
     memory.forget_index()  # its locks and connections are the parent's
     signal.signal(signal.SIGTERM, _end)
 

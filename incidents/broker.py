@@ -11,6 +11,9 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -23,6 +26,8 @@ logger = logging.getLogger(__name__)
 HINT_EXPIRES = 30
 # The workers' connections wait longer; a sender has somebody waiting for its answer.
 TRANSPORT = {"socket_connect_timeout": 0.3, "socket_timeout": 0.3, "max_retries": 0}
+# What reading an answer that was damaged on its way ends in, besides the broker library's own errors.
+GARBLED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 PRODUCERS = 10  # as many as Celery's own pool has
 
 
@@ -70,16 +75,37 @@ class Breaker:
 
 
 _breaker = Breaker()
+_keeping: ContextVar[tuple[str, list[int]] | None] = ContextVar("keeping", default=None)
 
 
-def send(task: str, key: int) -> bool:
-    """Tell a worker to run the task, by its full name, with a primary key; False when nobody was told."""
+@contextmanager
+def keeping(task: str) -> Iterator[list[int]]:
+    """A list of the keys that this thread would send with `task`, for who takes one up itself.
+
+    What is still in it at the end is sent then.
+    """
+    kept: list[int] = []
+    token = _keeping.set((task, kept))
+    try:
+        yield kept
+    finally:
+        _keeping.reset(token)
+        for key in kept:
+            send(task, key)
+
+
+def send(task: str, *keys: int) -> bool:
+    """Tell a worker to run the task, by its full name, with primary keys; False when nobody was told."""
+    keeping = _keeping.get()
+    if keeping is not None and keeping[0] == task:
+        keeping[1].extend(keys)
+        return True
     if not _breaker.lets_through():
         return False
     try:
         with _producers().acquire(block=True) as producer:
-            current_app.send_task(task, (key,), producer=producer, retry=False, expires=HINT_EXPIRES)
-    except OperationalError as error:
+            current_app.send_task(task, keys, producer=producer, retry=False, expires=HINT_EXPIRES)
+    except (OperationalError, *GARBLED) as error:
         _breaker.failed(error)
         return False
     _breaker.worked()

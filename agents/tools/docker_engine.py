@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -24,6 +25,8 @@ TIMEOUT = 15  # seconds, for each read from an engine
 KEY_PREFIX = "docker:"
 MAX_EVENTS = 2000
 FORBIDDEN = 403
+# Bad gateway, gateway timeout: the words of a proxy before the socket that heard nothing from the engine.
+OF_A_PROXY = (502, 504)
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _ID = re.compile(r"[0-9a-f]{12,64}")
 
@@ -65,20 +68,31 @@ def engine(host: str) -> Iterator[APIClient]:
     try:
         # The engine's own version: the oldest that new ones still speak is newer than what old ones speak.
         client = APIClient(base_url=url, version="auto", timeout=TIMEOUT)
+        client.hooks["response"].append(_refuse_no_text)
         yield client
     except NotFound as error:
         raise ToolError(f"Docker host {host}: {error.explanation or 'not found'}") from error
     except requests.HTTPError as error:  # the client's APIError is one too
         raise _refusal(host, error) from error
     except requests.Timeout as error:
-        raise ToolError(f"Docker host {host} did not answer in {TIMEOUT} s", retryable=True) from error
+        text = f"Docker host {host} did not answer in {TIMEOUT} s"
+        raise ToolError(text, retryable=True, unanswered=True) from error
     except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise ToolError(
-            f"Docker host {host} cannot be reached: {reason_of(error)}", retryable=True
-        ) from error
+        text = f"Docker host {host} cannot be reached: {reason_of(error)}"
+        # The client's own exceptions come before any request of ours: it asked for the engine's version.
+        unanswered = not isinstance(error, DockerException)
+        raise ToolError(text, retryable=True, unanswered=unanswered) from error
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ToolError(f"an answer of Docker host {host} has an unknown shape: {error!r}") from error
     finally:
         if client is not None:
             client.close()
+
+
+def _refuse_no_text(response: requests.Response, **_: Any) -> None:
+    """ValueError for JSON that is not UTF-8: its reader would guess an encoding, and read words into it."""
+    if not urlsplit(response.url).path.endswith("/logs"):  # all else is JSON, or empty
+        response.content.decode()
 
 
 def resolve(container: str) -> tuple[str, str]:
@@ -161,7 +175,8 @@ def _refusal(host: str, error: requests.HTTPError) -> ToolError:
     text = (error.explanation if isinstance(error, APIError) else None) or str(error)
     if status == FORBIDDEN:
         return Refused(f"Docker host {host} does not allow this: {text}")
-    return ToolError(f"Docker host {host}: {text}", retryable=status is not None and status >= 500)
+    retryable = status is not None and status >= 500
+    return ToolError(f"Docker host {host}: {text}", retryable=retryable, unanswered=status in OF_A_PROXY)
 
 
 def _hosts_with(name: str) -> tuple[list[str], list[str]]:

@@ -194,8 +194,8 @@ class Store:
             raise MemoryUnavailable(f"Qdrant: {type(cause).__name__}: {cause}", retryable=True) from error
         except QdrantException as error:
             raise MemoryUnavailable(f"Qdrant: {error}", retryable=True) from error
-        except ValueError as error:  # what the in-process client raises
-            raise MemoryUnavailable(f"Qdrant: {error}", retryable=False) from error
+        except ValueError as error:  # what the in-process client raises; from a server: an unreadable answer
+            raise MemoryUnavailable(f"Qdrant: {error}", retryable=not self.in_process) from error
 
 
 def _point_id(entry_id: int, number: int) -> int:

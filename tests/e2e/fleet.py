@@ -1,6 +1,7 @@
 """Production mode as processes: web, worker and beat on one database and one broker.
 
 Each runs as the README says, in a session of its own, and can be killed as a whole: with what it forked.
+A further one of a kind has a number: `start_part("worker2")`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from tests.homelab.program import ROOT, Program
 
 from .process import wait_until
 
-Part = Literal["web", "worker", "beat"]
+Part = Literal["web", "worker", "worker2", "beat", "beat2"]
+CeleryPart = Literal["worker", "worker2", "beat", "beat2"]
 COMMANDS: dict[str, list[str]] = {
     "worker": ["worker", "--concurrency", "2"],
     "beat": ["beat"],
@@ -41,10 +43,7 @@ class Fleet(Program):
         with ExitStack() as stack:
             stack.callback(self.kill_all)
             self.start()  # first: it makes the tables
-            for name in COMMANDS:
-                self._spawn(name)
-            for name in COMMANDS:
-                self._wait_ready(name)
+            self.start_part("worker", "beat")
             stack.pop_all()
         return self
 
@@ -56,14 +55,17 @@ class Fleet(Program):
         """SIGKILL to a part and everything it forked, at once."""
         if name == "web":
             self.kill()
-            return
+        else:
+            self._kill(name)
+
+    def _kill(self, name: str) -> None:
         process = self._parts.pop(name, None)
         if process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def stop_part(self, name: Literal["worker", "beat"], *, seconds: float = 30.0) -> float:
+    def stop_part(self, name: CeleryPart, *, seconds: float = 30.0) -> float:
         """SIGTERM to a part and nothing it forked; how long it took."""
         process = self._parts.pop(name)
         began = time.monotonic()
@@ -77,17 +79,24 @@ class Fleet(Program):
         if name == "web":
             self.start()
         else:
+            self.start_part(name)
+
+    def start_part(self, *names: CeleryPart) -> None:
+        """Start parts that do not run, at the same time; returns when all are ready."""
+        for name in names:
             self._spawn(name)
+        for name in names:
             self._wait_ready(name)
 
     def kill_all(self) -> None:
-        for name in ("beat", "worker", "web"):
-            self.kill_part(name)
+        for name in [*self._parts]:
+            self._kill(name)
+        self.kill()
 
-    def pid(self, name: Literal["worker", "beat"]) -> int:
+    def pid(self, name: CeleryPart) -> int:
         return self._parts[name].pid
 
-    def children(self, name: Literal["worker", "beat"]) -> list[int]:
+    def children(self, name: CeleryPart) -> list[int]:
         """The process ids that a part has forked."""
         pid = self._parts[name].pid
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -109,9 +118,13 @@ class Fleet(Program):
         return done.stdout
 
     def _spawn(self, name: str) -> None:
+        kind = name.rstrip("2")
+        argv = [sys.executable, "-m", "celery", "-A", "homelab", *COMMANDS[kind]]
+        if kind == "worker":
+            argv += ["--hostname", f"{name}@%h"]
         with self.log_of(name).open("wb") as output:
             self._parts[name] = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "homelab", *COMMANDS[name]],
+                argv,
                 cwd=ROOT,
                 env=self.environment | {"PYTHONUNBUFFERED": "1"},  # or the sign of readiness comes late
                 stdin=subprocess.DEVNULL,
@@ -124,6 +137,6 @@ class Fleet(Program):
         def ready() -> bool:
             if self._parts[name].poll() is not None:
                 raise RuntimeError(f"{name} ended\n{self.said(name)[-3000:]}")
-            return bool(READY[name].search(self.said(name)))
+            return bool(READY[name.rstrip("2")].search(self.said(name)))
 
         wait_until(ready, START_SECONDS, f"{name} is not ready\n{self.said(name)[-3000:]}")

@@ -4,129 +4,22 @@ stands on goes away once; nothing that was accepted is lost, and nobody is told 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
-import psycopg
 import pytest
 
-from tests.incidents.memory.qdrant_server import FakeQdrant
-
-from .fleet import Fleet
-from .postgres import Postgres
 from .process import wait_until
-from .proxy import Proxy
-from .valkey import Valkey
+from .stage import Stage, set_up
 
 pytestmark = pytest.mark.e2e
 
 
-class Chat:
-    """A channel of Apprise, and what it took. While not `awake` it answers 503; while `hung`, nothing."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-        self.awake = True
-        self.hung = threading.Event()
-        self.tried = 0
-        chat = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                title = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["title"]
-                chat.tried += 1
-                while chat.hung.is_set():
-                    time.sleep(0.05)
-                self.send_response(200 if chat.awake else 503)
-                self.end_headers()
-                if chat.awake:
-                    chat.messages.append(title)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        self.url = f"json://127.0.0.1:{self.server.server_address[1]}/"
-
-    def about(self, name: str) -> list[str]:
-        return [title for title in self.messages if name in title]
-
-
-class Stage:
-    """The fleet, and everything that it stands on."""
-
-    def __init__(self, postgres: Postgres, valkey: Valkey, qdrant: FakeQdrant, chat: Chat) -> None:
-        self.postgres, self.valkey, self.qdrant, self.chat = postgres, valkey, qdrant, chat
-        self.fleet: Fleet
-        self.database: Proxy
-
-    def post(self, *names: str) -> tuple[int, float, list[int]]:
-        """Alerts in one delivery; the status, the seconds it took, and the incidents."""
-        now = datetime.now(UTC).isoformat()
-        alerts = [
-            {"status": "firing", "labels": {"alertname": name, "severity": "critical"}, "startsAt": now}
-            for name in names
-        ]
-        body = {"version": "4", "groupKey": names[0], "alerts": alerts}
-        began = time.monotonic()
-        answer = self.fleet.request("POST", "/alert", role="ingest", json=body)
-        return answer.status_code, time.monotonic() - began, answer.json().get("incidents", [])
-
-    def open(self, name: str) -> int:
-        status, _, incidents = self.post(name)
-        assert status == 200
-        return incidents[0]
-
-    def close(self, pk: int, verdict: str = "resolved_by_human") -> None:
-        path, said = f"/api/v1/incidents/{pk}/annotate", {"verdict": verdict}
-        assert self.fleet.request("POST", path, role="operator", json=said).status_code == 200
-
-    def incident(self, pk: int) -> dict[str, Any]:
-        found: dict[str, Any] = self.fleet.request("GET", f"/api/v1/incidents/{pk}", role="viewer").json()
-        return found
-
-    def wait_diagnosed(self, pk: int, seconds: float = 20) -> None:
-        wait_until(lambda: self.incident(pk)["root_cause"], seconds, f"#{pk} has no cause", 0.1)
-
-    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Asked of the server itself, whatever the fleet can reach."""
-        with psycopg.connect(self.postgres.url) as connection:
-            return connection.execute(query.encode(), values).fetchall()
-
-    def count(self, query: str, *values: object) -> int:
-        return int(self.rows(f"SELECT count(*) FROM {query}", *values)[0][0])
-
-
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    directory = tmp_path_factory.mktemp("fleet")
-    with ExitStack() as stack:
-        postgres = stack.enter_context(Postgres(directory / "postgres"))
-        valkey = stack.enter_context(Valkey(directory / "valkey"))
-        qdrant = stack.enter_context(FakeQdrant().running())
-        chat = Chat()
-        stack.callback(chat.server.server_close)
-        stack.callback(chat.server.shutdown)
-        made = Stage(postgres, valkey, qdrant, chat)
-        made.database = stack.enter_context(Proxy(postgres.url))
-        made.fleet = stack.enter_context(
-            Fleet(
-                directory,
-                database=made.database.url,
-                broker=valkey.url,
-                qdrant=qdrant.url,
-                NOTIFY_URLS=chat.url,
-            )
-        )
+    with set_up(tmp_path_factory.mktemp("fleet")) as made:
         yield made
 
 
@@ -145,16 +38,18 @@ def test_an_alert_becomes_a_diagnosis_and_a_verdict_in_production_mode(stage: St
 
 def test_without_its_broker_it_accepts_at_once_and_works_afterwards(stage: Stage) -> None:
     stage.valkey.kill()
+    stage.broker.set("cut")
     answers = [stage.post(f"NoBroker{number}", f"Beside{number}") for number in range(10)]
     assert {status for status, _, _ in answers} == {200}
     slowest = max(seconds for _, seconds, _ in answers)
     print(f"slowest without a broker {slowest:.3f} s")
     assert slowest < 1.0
     stage.valkey.start()
+    stage.broker.set("passing")
     began = time.monotonic()
     for _, _, incidents in answers:
         for pk in incidents:
-            stage.wait_diagnosed(pk, 30)
+            stage.wait_diagnosed(pk)
     print(f"all worked {time.monotonic() - began:.1f} s after it came back")
     said = [line for line in stage.fleet.output().splitlines() if '"broker: ' in line and "WARNING" in line]
     assert len(said) <= 2, "each web process says it once a minute"
@@ -177,6 +72,67 @@ def test_without_its_database_it_answers_503_and_keeps_nothing_by_half(stage: St
     # what Alertmanager does after a 503
     assert {stage.post(f"Refused{number}")[0] for number in range(6)} == {200}
     assert stage.count(named.format("incidents_incident"), "Refused%") == 6
+
+
+def test_with_a_silent_database_it_answers_503_in_bounded_time_and_recovers(stage: Stage) -> None:
+    stage.post("Warm")  # connections are open, and the server stops in the middle of their use
+    stage.database.set("stalled")
+    refused = [stage.post(f"Silent{number}") for number in range(3)]
+    assert {status for status, _, _ in refused} == {503}
+    began = time.monotonic()
+    assert stage.fleet.request("GET", "/health").status_code == 503
+    slowest = max(*(seconds for _, seconds, _ in refused), time.monotonic() - began)
+    print(f"slowest beside a silent database {slowest:.2f} s")
+    assert slowest < 8, "a statement has 2 s, and so has the connect after it"
+    stage.database.set("passing")
+    began = time.monotonic()
+    stage.wait_diagnosed(stage.open_again("Silent0"))
+    print(f"diagnosed {time.monotonic() - began:.1f} s after it came back")
+    for table in ("incidents_incident", "incidents_episode"):
+        assert stage.count(f"{table} WHERE alert_name LIKE 'Silent%%'") == 1, table
+
+
+def processes(stage: Stage) -> list[int]:
+    """Of the web and of the worker; they stay the same unless one died."""
+    return sorted([*stage.fleet.workers(), stage.fleet.pid("worker"), *stage.fleet.children("worker")])
+
+
+def test_with_a_broker_that_talks_nonsense_it_accepts_and_works_afterwards(stage: Stage) -> None:
+    before, so_far = processes(stage), stage.broker.damaged
+    stage.broker.set("corrupt")
+    answers = [stage.post(f"Nonsense{number}") for number in range(6)]
+    assert {status for status, _, _ in answers} == {200}
+    wait_until(lambda: stage.broker.damaged > so_far + 20, 20, "nobody listened to it")
+    stage.broker.set("passing")
+    began = time.monotonic()
+    for _, _, incidents in answers:
+        stage.wait_diagnosed(incidents[0])
+    print(f"all worked {time.monotonic() - began:.1f} s after it talked sense again")
+    assert processes(stage) == before
+
+
+def test_with_damaged_answers_of_the_database_nothing_is_lost_or_kept_by_half(stage: Stage) -> None:
+    before = processes(stage)
+    names = [f"Damaged{number}" for number in range(6)]
+    stage.database.set("corrupt")
+    answers = []
+    for number, name in enumerate(names):
+        stage.database.seed = number
+        answers.append(stage.post(name))
+    print("beside a damaged database:", [status for status, _, _ in answers])
+    stage.database.set("passing")
+    assert {status for status, _, _ in answers} <= {200, 500, 503}, "the sender repeats what is 5xx, no other"
+    assert any(status != 200 for status, _, _ in answers), "no damage was noticed"
+    assert max(seconds for _, seconds, _ in answers) < 8
+    mine = "incidents_incident incident WHERE alert_name LIKE 'Damaged%%'"
+    episode = "(SELECT 1 FROM incidents_episode WHERE incident_id = incident.id)"
+    assert stage.count(f"{mine} AND NOT EXISTS {episode}") == 0
+    for status, _, incidents in answers:
+        assert status != 200 or stage.count("incidents_incident WHERE id = %s", incidents[0]) == 1
+    for name in names:
+        stage.wait_diagnosed(stage.open_again(name))
+    assert stage.count(mine) == len(names)
+    assert processes(stage) == before
 
 
 def test_without_qdrant_rows_wait_and_drain(stage: Stage) -> None:
@@ -221,13 +177,13 @@ def test_a_worker_that_is_told_to_end_gives_back_what_it_holds(stage: Stage) -> 
     tried = stage.chat.tried
     pk = stage.open("Drained")
     wait_until(lambda: stage.chat.tried > tried, 20, "it was not tried")
-    row = "SELECT state, attempts FROM incidents_notification WHERE incident_id = %s AND fence > 0"
-    assert stage.rows(row, pk) == [("running", 1)]
+    row = "SELECT state, lost_leases FROM incidents_notification WHERE incident_id = %s AND fence > 0"
+    assert stage.rows(row, pk) == [("running", 0)]
     os.killpg(stage.fleet.pid("worker"), signal.SIGTERM)  # as systemd does: to everybody in the unit
     wait_until(lambda: stage.rows(row, pk) == [("waiting", 0)], 10, "it was not given back", 0.05)
     stage.chat.hung.clear()
     stage.fleet.restart_part("worker")
-    wait_until(lambda: stage.rows(row, pk) == [("done", 1)], 20, "it was not taken up", 0.1)
+    wait_until(lambda: stage.rows(row, pk) == [("done", 0)], 20, "it was not taken up", 0.1)
 
 
 def test_nothing_is_stuck_afterwards(stage: Stage) -> None:

@@ -109,6 +109,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         pass
 
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # a client that is killed is no error of ours
+            super().handle()
+
     def handle_any(self) -> None:
         started = time.perf_counter()
         path = urlsplit(self.path).path

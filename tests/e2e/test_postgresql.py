@@ -1,0 +1,45 @@
+"""Our PostgreSQL backend: a statement that nobody answers fails, in processes that serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from homelab import postgresql
+from homelab.postgresql.base import Connection
+
+from .postgres import Postgres
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    with Postgres(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
+
+
+def test_a_statement_waits_for_its_answer_so_long_and_no_longer(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Connection.connect(server.url, autocommit=True)) as connection:
+        connection.execute("SELECT pg_sleep(0.3)")  # a command may take its time
+        monkeypatch.setattr(postgresql, "answer_seconds", 0.2)
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        with pytest.raises(psycopg.OperationalError, match="timeout"):
+            connection.execute("SELECT pg_sleep(30)")
+        with pytest.raises(psycopg.OperationalError):  # an answer that comes late is no answer to this
+            connection.execute("SELECT 2")
+
+
+def test_how_long_is_what_the_kernel_waits(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "answer_seconds", None)
+    settings.DATABASES = {"default": {"OPTIONS": {"tcp_user_timeout": "2500"}}}
+    postgresql.expect_answers()
+    assert postgresql.answer_seconds == 2.5
+    settings.DATABASES = {"default": {}}
+    postgresql.expect_answers()
+    assert postgresql.answer_seconds is None
