@@ -24,13 +24,17 @@ ENDINGS = {
 }
 
 
-def tell(incident: Incident, run: CrewRun) -> bool:
-    """Queue the message that the incident's state calls for; False when nobody needs one."""
+def tell(incident: Incident, run: CrewRun, about: Target | None = None) -> bool:
+    """Queue the message that the incident's state calls for; False when nobody needs one.
+
+    `about`: whose action it is about, while the incident is open; else about the latest one.
+    """
     if incident.adopted:
         return False  # one summary tells of all that fired before we looked
     if incident.verdict is not None:
         return _tell_end(incident, run, Verdict(incident.verdict))
-    action = incident.actions.select_related("target").order_by("-id").first()
+    actions = incident.actions.select_related("target").order_by("-id")
+    action = (actions.filter(target=about) if about else actions).first()
     if action is not None and action.status == Action.Status.AWAITING_APPROVAL:
         return _tell_decision(incident, run, action)
     return _tell_analysis(incident, run, action)
@@ -112,17 +116,16 @@ def _send(incident: Incident, kind: Notification.Kind, title: str, body: list[st
 def _findings(run: CrewRun, target: Target | None = None) -> list[str]:
     """The cause with its certainty and first checked quote, the rung, and what happened last time."""
     analyst = Step.Agent.ANALYST
-    diagnosis = transcript.answer_of(run, analyst, target) or transcript.answer_of(run, analyst)
-    if diagnosis is None:
+    step = (transcript.last(run, analyst, target) if target else None) or transcript.last(run, analyst)
+    if step is None or step.output is None:
         return [run.incident.description, "Not analysed."]
+    diagnosis = step.output
     lines = [f"Cause ({diagnosis['certainty']}): {diagnosis['cause']}"]
     quote = next((claim["quote"] for claim in diagnosis["claims"] if claim["found"]), None)
     if quote:
         lines.append(f"Evidence: “{quote}”")
-    step = run.steps.filter(agent=Step.Agent.ANALYST, state="done").order_by("-number").first()
-    if step is not None:
-        why = f" ({step.rung_reason})" if step.rung_reason else ""
-        lines.append(f"Worked by: {step.rung}{why}")
+    why = f" ({step.rung_reason})" if step.rung_reason else ""
+    lines.append(f"Worked by: {step.rung}{why}")
     return [*lines, *_last_time(run.incident)]
 
 

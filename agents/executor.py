@@ -66,12 +66,13 @@ def _carry_out(step: Step, action: Action) -> None:
     try:
         spec.run(action.target)
     except ToolError as error:
-        # The engine may have gone on after we stopped listening to it.
-        happened = spec.happened(action.target, action.target_state)
-        status = {True: Status.DONE, False: Status.FAILED, None: Status.UNKNOWN}[happened]
-        _conclude(step, action, status, str(error), look.fresh)
+        if error.unanswered:  # the engine may go on though we stopped listening to it
+            services.change(action, Status.EXECUTING, result=clean(str(error)))
+            step.put_back(seconds=LOOK_AGAIN_SECONDS)
+        else:
+            _conclude(step, action, Status.FAILED, str(error))
         return
-    _conclude(step, action, Status.DONE, "done", look.fresh)
+    _conclude(step, action, Status.DONE, "done")
 
 
 def _keep_evidence(step: Step, action: Action) -> None:
@@ -102,7 +103,7 @@ def _begin(step: Step, action: Action, state: TargetState, look: proof.Look) -> 
             if any(reason.code == "in_flight" for reason in decision.reasons):
                 return None
             if decision.effect == "allow":
-                _mark_executing(step, action, state)
+                _mark_executing(step, action, state, look)
             return decision
     except IntegrityError:  # another worker began a change on this host in this moment
         return None
@@ -120,9 +121,11 @@ def _overtaken(action: Action) -> policy.Reason | None:
     return None
 
 
-def _mark_executing(step: Step, action: Action, state: TargetState) -> None:
+def _mark_executing(step: Step, action: Action, state: TargetState, look: proof.Look) -> None:
     now = timezone.now()
-    step.renew()
+    # Kept for whoever concludes it: what has samples now must have some again before it counts as cleared.
+    if not step.save_progress(output={**(step.output or {}), "fresh": list(look.fresh)}):
+        raise LeaseLost(f"{step}: taken over before its action began")
     if not services.change(action, Status.EXECUTING, executing_at=now, target_state=services.snapshot(state)):
         raise LeaseLost(f"{action}: taken over before it began")
     incident_services.record(
@@ -131,29 +134,32 @@ def _mark_executing(step: Step, action: Action, state: TargetState) -> None:
 
 
 def _reconcile(step: Step, action: Action) -> None:
-    """Cut off between the commit and its result: ask the world what happened, never do it again."""
+    """Nobody heard the result of what was begun: ask the world what happened, never do it again."""
     found = what_became_of(action)
     if found is None:
         step.put_back(seconds=LOOK_AGAIN_SECONDS)  # the engine may be at it, though nobody listens any more
     else:
-        _conclude(step, action, *found, ())
+        _conclude(step, action, *found)
 
 
 def what_became_of(action: Action) -> tuple[Action.Status, str] | None:
-    """The end of an action that was cut off, by what the world shows; None while the engine may be at it."""
+    """The end of an action whose result nobody heard, by what the world shows; None while the engine may be
+    at it.
+    """
     spec = spec_of(action)
+    why = action.result or "the worker was cut off"
     if spec.happened(action.target, action.target_state):
-        return Status.DONE, "done; the worker was cut off before it could say so"
+        return Status.DONE, f"done, as the target shows; {why}"
     began = action.executing_at or timezone.now()
     if timezone.now() - began < MARGIN + timedelta(seconds=spec.under_way(action.target)):
         return None
-    text = "the worker was cut off, and the target does not show that it was done; not repeated"
-    return Status.UNKNOWN, text
+    return Status.UNKNOWN, f"{why}, and the target does not show that it was done; not repeated"
 
 
-def _conclude(step: Step, action: Action, status: Action.Status, text: str, series: tuple[str, ...]) -> None:
+def _conclude(step: Step, action: Action, status: Action.Status, text: str) -> None:
     """Commit an action's result and begin the proof."""
     newer_than = proof.Clock().now()
+    series = tuple((step.output or {}).get("fresh", ()))
     with transaction.atomic():
         if not step.finish(finished_at=timezone.now()):
             return
@@ -161,13 +167,10 @@ def _conclude(step: Step, action: Action, status: Action.Status, text: str, seri
         record_end(incident, action, status, text)
         if incident.status != Incident.Status.ACTING or services.is_over(step.run):
             return  # a person closed it meanwhile
-        incident_services.transition(
-            incident, Incident.Status.PROVING, actor="executor", text="watching whether it helped"
-        )
-        progress = proof.begin(incident, action=proof.begun(step.run), newer_than=newer_than, series=series)
-        services.add_step(step.run, Step.Agent.PROOF, after=1.0, output=progress.as_json())
+        services.follow_actions(incident, actor="executor", text="watching whether it helped")
+        crew.begin_watch(step, incident, newer_than=newer_than, series=series)
         if status != Status.DONE:
-            services.add_step(step.run, Step.Agent.COMMUNICATOR)
+            services.add_step(step.run, Step.Agent.COMMUNICATOR, focus=action.target)
 
 
 def record_end(incident: Incident, action: Action, status: Action.Status, text: str) -> None:
@@ -193,8 +196,6 @@ def _stop(step: Step, action: Action, status: Action.Status, why: str) -> None:
             incident, Event.Kind.REFUSED, "authorize", f"{action}: {why}", {"action": action.pk}
         )
         if incident.status == Incident.Status.ACTING and not services.is_over(step.run):
-            incident_services.transition(
-                incident, Incident.Status.PROVING, actor="executor", text="no action; watching"
-            )
+            services.follow_actions(incident, actor="executor", text="no action; watching")
             crew.begin_watch(step, incident)
-            services.add_step(step.run, Step.Agent.COMMUNICATOR)
+            services.add_step(step.run, Step.Agent.COMMUNICATOR, focus=action.target)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from agents import protection
@@ -179,7 +179,7 @@ def fault_present(facts: Facts) -> Reason | None:
     if facts.fault is ExpressionState.CLEARED:
         return _refuse("cleared", f"the fault is gone: {facts.fault_reason}")
     if facts.fault is ExpressionState.UNKNOWN:
-        return _ask("no_proof", f"no proof is possible: {facts.fault_reason}")
+        return _ask("no_proof", f"proof unavailable: {facts.fault_reason}")
     return None
 
 
@@ -244,11 +244,20 @@ def gather(action: Action, *, state: TargetState, fault: ExpressionState, fault_
         restarts_last_hour=begun.filter(target=target, executing_at__gt=now - HOUR).count(),
         since_last=now - last.executing_at if last and last.executing_at else None,
         changes_last_hour=begun.filter(executing_at__gt=now - HOUR).count(),
-        in_flight=begun.filter(host=action.host, status=Action.Status.EXECUTING).exists(),
+        in_flight=_must_wait(action, begun),
         failures_in_a_row=_failures_in_a_row(),
         fault=fault,
         fault_reason=fault_reason,
     )
+
+
+def _must_wait(action: Action, begun: QuerySet[Action]) -> bool:
+    """Whether another change is under way on the host. Only the executor asks: it comes back when that is
+    over, while a proposal that was refused for it would never be made again.
+    """
+    if action.status != Action.Status.APPROVED:
+        return False
+    return begun.filter(host=action.host, status=Action.Status.EXECUTING).exists()
 
 
 def _label(state: TargetState) -> str | None:

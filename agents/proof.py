@@ -228,7 +228,7 @@ class Watcher:
         if self.client is None:
             origin = cases.prometheus_of(episode)
             where = f"the alert came from {origin}" if origin else "the alert names no Prometheus"
-            return Look(UNKNOWN, f"proof unavailable: PROMETHEUS_URL is not set ({where})")
+            return Look(UNKNOWN, f"PROMETHEUS_URL is not set ({where})")
         return self._read(self.client, episode)
 
     def _read(self, client: OneLook, episode: Episode) -> Look:

@@ -169,7 +169,14 @@ def _our_servers() -> Iterator[tuple[str, str]]:
         # A path is that of a socket, which is on this machine.
         host = "localhost" if str(database["HOST"]).startswith("/") else database["HOST"]
         yield "DATABASE_URL", f"postgres://{host}:{database.get('PORT') or 5432}"
-    for name in ("REDIS_URL", "QDRANT_URL", "PROMETHEUS_URL", "ALERTMANAGER_URL", "OPENAI_BASE_URL"):
+    for name in (
+        "REDIS_URL",
+        "QDRANT_URL",
+        "PROMETHEUS_URL",
+        "ALERTMANAGER_URL",
+        "OPENAI_BASE_URL",
+        "OPENAI_FALLBACK_BASE_URL",
+    ):
         if url := getattr(settings, name):
             yield name, url
     for url in settings.DOCKER_HOSTS.values():

@@ -47,14 +47,14 @@ def start_run(incident_id: int) -> CrewRun | None:
         incident, Status.INVESTIGATING, actor="crew", text="the crew takes it up"
     ):
         return None
-    finish_run(incident)  # of an earlier time, when the incident came back
     last = incident.runs.aggregate(last=Max("number"))["last"] or 0
+    if last:  # the incident came back
+        finish_run(incident)
     run = CrewRun.objects.create(incident=incident, number=last + 1)
-    add_step(run, Step.Agent.MONITOR)
+    add_step(run, Step.Agent.MONITOR, known_open=True)
     return run
 
 
-@transaction.atomic
 def add_step(
     run: CrewRun,
     agent: Step.Agent,
@@ -63,20 +63,22 @@ def add_step(
     output: Any = None,
     focus: Target | None = None,
     asked_by: str = "",
+    known_open: bool = False,
 ) -> Step:
-    """Append an agent's next step to a run, due after some seconds.
+    """Append an agent's next step to a run, in the caller's transaction, due after some seconds.
 
-    NotNow when the run is finished: then there is nothing left but to tell people.
+    NotNow when the run is finished: there is nothing left then but to tell people. `known_open`: not asked.
     """
-    if agent != Step.Agent.COMMUNICATOR and is_over(run):
+    if not known_open and agent != Step.Agent.COMMUNICATOR and is_over(run):
         raise NotNow(f"{run} is finished")
     last = run.steps.filter(agent=agent).aggregate(last=Max("number"))["last"] or 0
-    due = timezone.now() + timedelta(seconds=after)
+    now = timezone.now()
     step = Step.objects.create(
         run=run,
         agent=agent,
         number=last + 1,
-        due_at=due,
+        due_at=now + timedelta(seconds=after),
+        hinted_at=None if after else now,  # or a sweep would hint a whole backlog again
         output=output,
         focus=focus,
         asked_by=asked_by[:150],
@@ -96,8 +98,10 @@ def lock_incident(pk: int) -> Incident:
     return Incident.objects.select_for_update(of=("self",)).get(pk=pk)
 
 
-def has_open_action(incident: Incident) -> bool:
-    return incident.actions.filter(status__in=Action.OPEN).exists()
+def has_open_action(incident: Incident, target: Target | None) -> bool:
+    """Whether a change of a target is asked about or under way; without a target: of any."""
+    actions = incident.actions.filter(status__in=Action.OPEN)
+    return (actions.filter(target=target) if target else actions).exists()
 
 
 def wake_proof(incident_id: int) -> None:
@@ -170,11 +174,11 @@ def snapshot(state: TargetState) -> dict[str, Any]:
 def propose(action: Action, decision: Decision) -> Action:
     """Write a proposal together with what `authorize()` said of it, and what follows from that.
 
-    NotNow when the incident is over, or another change of it is under way or asked about.
+    NotNow when the incident is over, or another change of the target is under way or asked about.
     """
     incident, actor = action.incident, "healer"
     incident.status = lock_incident(incident.pk).status
-    if incident.status == Status.CLOSED or has_open_action(incident):
+    if incident.status == Status.CLOSED or has_open_action(incident, action.target):
         raise NotNow(f"{incident} is {incident.get_status_display()}: no proposal now")
     action.decision = decision.as_json()
     action.decided_at = timezone.now()
@@ -195,20 +199,29 @@ def propose(action: Action, decision: Decision) -> Action:
     if decision.effect == "allow":
         _to_executor(action, actor)
     elif decision.effect == "ask":
-        _move(incident, Status.AWAITING_APPROVAL, actor, f"waits for a yes to: {action}")
+        follow_actions(incident, actor=actor, text=f"waits for a yes to: {action}")
     return action
 
 
-def _move(incident: Incident, to: Incident.Status, actor: str, text: str) -> None:
-    """A transition without which what it belongs to must not be."""
-    if to not in Incident.TRANSITIONS[incident.status] or not incident_services.transition(
+def follow_actions(incident: Incident, *, actor: str, text: str) -> None:
+    """Give an incident, locked, the status that its actions call for.
+
+    Each of its targets may have one that is open: what goes ahead counts before what is asked about.
+    NotNow when its status cannot be that.
+    """
+    open_now = set(incident.actions.filter(status__in=Action.OPEN).values_list("status", flat=True))
+    asked = Status.AWAITING_APPROVAL if Action.Status.AWAITING_APPROVAL in open_now else Status.PROVING
+    to = Status.ACTING if open_now & {Action.Status.APPROVED, Action.Status.EXECUTING} else asked
+    if to == incident.status:
+        incident_services.record(incident, Event.Kind.STATUS, actor, text, {"to": to})
+    elif to not in Incident.TRANSITIONS[incident.status] or not incident_services.transition(
         incident, to, actor=actor, text=text
     ):
         raise NotNow(f"{incident} is {incident.get_status_display()}")
 
 
 def _to_executor(action: Action, actor: str) -> None:
-    _move(action.incident, Status.ACTING, actor, f"goes ahead: {action}")
+    follow_actions(action.incident, actor=actor, text=f"goes ahead: {action}")
     add_step(action.step.run, Step.Agent.EXECUTOR, output={"action": action.pk})
 
 
@@ -216,7 +229,7 @@ def _to_executor(action: Action, actor: str) -> None:
 def approve(action: Action, *, by: str) -> Action:
     """A person's yes, once and in time. NotWaiting when the question is no longer open."""
     action = _waiting(action)
-    if Status.ACTING not in Incident.TRANSITIONS[action.incident.status] or is_over(action.step.run):
+    if action.incident.status in (Status.NEW, Status.CLOSED) or is_over(action.step.run):
         raise NotWaiting(action)
     change(action, Action.Status.APPROVED, decided_at=timezone.now(), decided_by=by, by_person=True)
     incident_services.record(
@@ -234,7 +247,7 @@ def reject(action: Action, *, by: str, reason: str = "") -> Action:
     change(action, Action.Status.REJECTED, result=reason, **answer)
     text = f"rejected: {action}" + (f" ({reason})" if reason else "")
     incident_services.record(action.incident, Event.Kind.REJECTED, by, text, {"action": action.pk})
-    incident_services.transition(action.incident, Status.PROVING, actor=by, text="no action; watching on")
+    follow_actions(action.incident, actor=by, text="no action; watching on")
     wake_proof(action.incident_id)
     return action
 
@@ -248,13 +261,12 @@ def ask_again(action: Action, *, by: str) -> Step:
     found = _locked(action)
     if found.status == Action.Status.AWAITING_APPROVAL and _is_late(found):
         expire(found)
-        found.incident.refresh_from_db()
     if found.status in Action.OPEN or found.status == Action.Status.DONE:
         raise CannotAsk(f"{found} is {found.get_status_display()}")
-    if found.incident.status != Status.PROVING:
+    if found.incident.status not in (Status.PROVING, Status.AWAITING_APPROVAL):
         raise CannotAsk(f"{found.incident} is {found.incident.get_status_display()}")
     run = found.step.run
-    if is_over(run) or has_open_action(found.incident):
+    if is_over(run) or has_open_action(found.incident, found.target):
         raise CannotAsk(f"{found.incident} is worked on otherwise by now")
     if found.target_id in _at_work(run).values_list("focus", flat=True):
         raise CannotAsk("the crew is asked already")
@@ -289,14 +301,14 @@ def _waiting(action: Action) -> Action:
 @transaction.atomic
 def expire(action: Action) -> bool:
     """A question that nobody answered in time; the incident is watched on."""
+    incident = action.incident
+    incident.status = lock_incident(incident.pk).status
     if not change(action, Action.Status.EXPIRED):
         return False
-    incident_services.record(
-        action.incident, Event.Kind.EXPIRED, "policy", f"nobody answered: {action}", {"action": action.pk}
-    )
-    return incident_services.transition(
-        action.incident, Status.PROVING, actor="policy", text="the question expired; watching on"
-    )
+    data = {"action": action.pk}
+    incident_services.record(incident, Event.Kind.EXPIRED, "policy", f"nobody answered: {action}", data)
+    follow_actions(incident, actor="policy", text="the question expired; watching on")
+    return True
 
 
 def lock_guard() -> None:

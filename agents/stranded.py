@@ -81,7 +81,7 @@ def _watch_on(run: CrewRun, incident: Incident) -> None:
     moving = {Status.INVESTIGATING: CREW, Status.ACTING: (Step.Agent.EXECUTOR,)}.get(Status(incident.status))
     if moving is not None and not _live(run, moving):
         text = "its work was cut off; watching"
-        incident_services.transition(incident, Status.PROVING, actor="crew", text=text)
+        services.follow_actions(incident, actor="crew", text=text)
     watched = incident.status in (Status.PROVING, Status.AWAITING_APPROVAL)
     last = run.steps.order_by("pk").last()
     if watched and last is not None and not _live(run, (Step.Agent.PROOF,)):

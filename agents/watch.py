@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime
 
 from django.db import transaction
+from django.db.models import Exists, Q
 from django.utils import timezone
 
 from agents import cases, proof, services
@@ -23,7 +24,7 @@ OTHERS = 5
 
 
 def look(step: Step) -> None:
-    incident = Incident.objects.select_related("target").get(pk=step.run.incident_id)
+    incident = step.run.incident
     if _is_superseded(step) or incident.status == Status.CLOSED:
         step.finish(finished_at=timezone.now())
         return
@@ -48,8 +49,8 @@ def look(step: Step) -> None:
 
 def _is_superseded(step: Step) -> bool:
     """Another watch began, after an action, say; or the run is over, and perhaps another one has begun."""
-    newer = step.run.steps.filter(agent=Step.Agent.PROOF, number__gt=step.number)
-    return newer.exists() or CrewRun.objects.filter(pk=step.run_id, finished_at__isnull=False).exists()
+    newer = Step.objects.filter(run=step.run_id, agent=Step.Agent.PROOF, number__gt=step.number)
+    return CrewRun.objects.filter(Q(finished_at__isnull=False) | Exists(newer), pk=step.run_id).exists()
 
 
 def _settle(step: Step, incident: Incident, progress: proof.Progress, seen: proof.Look, began: float) -> None:
@@ -94,7 +95,7 @@ def _other_target(step: Step, incident: Incident) -> Target | None:
     One group may bring several, and some of them later than the crew's first look. Where nothing can be
     proved, what the sender says is reason enough to look.
     """
-    if incident.status != Status.PROVING:
+    if incident.status not in (Status.PROVING, Status.AWAITING_APPROVAL):
         return None
     cases.bind_targets(incident)
     known = step.run.steps.filter(agent=Step.Agent.ANALYST, focus__isnull=False).values("focus")

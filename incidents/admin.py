@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 
 from incidents import access, services
 from incidents.adminbase import ModelForm, QueueAdmin, RecordAdmin, RecordInline, pretty, tell_changed
@@ -26,6 +27,7 @@ from incidents.models import (
 )
 from incidents.notifications import duration
 
+SHOWN = 500  # characters of a text in a list
 WRITABLE = ("human_cause", "human_note")
 BUTTONS = {"_false_alarm": Verdict.FALSE_ALARM, "_resolved_by_me": Verdict.RESOLVED_BY_HUMAN}
 
@@ -236,11 +238,15 @@ class TargetAdmin(RecordAdmin):
 class EventAdmin(RecordAdmin):
     """Everything that happened: the audit."""
 
-    list_display = ("id", "at", "kind", "actor", "incident", "text")
+    list_display = ("id", "at", "kind", "actor", "incident", "said")
     list_filter = ("kind",)
     list_select_related = ("incident",)
     search_fields = ("text", "actor")
     fields = ("at", "kind", "actor", "incident", "text", "details")
+
+    @admin.display(description="text")
+    def said(self, event: Event) -> str:
+        return Truncator(event.text).chars(SHOWN)
 
     @admin.display(description="data")
     def details(self, event: Event) -> SafeString | str:

@@ -112,7 +112,10 @@ def _is_known_host(rows: Iterable[Target]) -> bool:
 
 @transaction.atomic
 def refresh(*, kind: str, host: str, things: Iterable[Described]) -> list[Target]:
-    """Write what an integration sees on a host; what it no longer sees there is marked gone."""
+    """Write what an integration sees on a host; what it no longer sees there is marked gone.
+
+    A few statements for any number of things: each alert that no target fits asks for it.
+    """
     now = timezone.now()
     parent, _ = Target.objects.update_or_create(
         key=target_key(f"{kind}{HOST_KIND}", host, ""),
@@ -124,21 +127,24 @@ def refresh(*, kind: str, host: str, things: Iterable[Described]) -> list[Target
             "gone_at": None,
         },
     )
-    seen = [
-        Target.objects.update_or_create(
+    rows = {
+        thing.key: Target(
             key=thing.key,
-            defaults={
-                "kind": kind,
-                "host": host,
-                "name": thing.name,
-                "parent": parent,
-                "facts": thing.facts,
-                "last_seen_at": now,
-                "gone_at": None,
-            },
-        )[0]
+            kind=kind,
+            host=host,
+            name=thing.name,
+            parent=parent,
+            facts=thing.facts,
+            last_seen_at=now,
+        )
         for thing in things
-    ]
+    }
+    seen = Target.objects.bulk_create(
+        [rows[key] for key in sorted(rows)],  # in one order: two that refresh must not wait for each other
+        update_conflicts=True,
+        unique_fields=["key"],
+        update_fields=["kind", "host", "name", "parent", "facts", "last_seen_at", "gone_at"],
+    )
     _of_host(kind, host).exclude(pk__in=[row.pk for row in seen]).update(gone_at=now)
     return seen
 

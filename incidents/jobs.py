@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from incidents.models import Job
-from incidents.queue import State, hint, working
+from incidents.queue import State, anew, hint, working
 
 # What a job does, given a function that renews its lease (for work that takes minutes); its result as JSON.
 Run = Callable[[Callable[[], None]], dict[str, Any]]
@@ -39,18 +39,18 @@ def ensure() -> None:
     for name, work in REGISTRY.items():
         if work.every is not None:
             Job.objects.get_or_create(name=name)
-            # one that was not recurring for a while (its setting was gone) ended for good
-            Job.objects.filter(name=name, state=State.DONE).update(state=State.WAITING, due_at=timezone.now())
+            # One that was not recurring for a while (its setting was gone) ended for good; one that is dead
+            # may have been killed by what the new start has mended.
+            ended = Job.objects.filter(name=name, state__in=(State.DONE, State.DEAD))
+            ended.update(**anew())
 
 
 @transaction.atomic
 def request(name: str, *, by: str) -> Job:
     """Make a job due now. One that is running keeps running and is not doubled."""
     job, _ = Job.objects.get_or_create(name=name)
-    now = timezone.now()
-    Job.objects.filter(pk=job.pk).exclude(state=State.RUNNING).update(
-        state=State.WAITING, due_at=now, hinted_at=now, requested_by=by, attempts=0
-    )
+    begin = {**anew(), "hinted_at": timezone.now(), "requested_by": by}
+    Job.objects.filter(pk=job.pk).exclude(state=State.RUNNING).update(**begin)
     hint(Job, job.pk)
     return job
 

@@ -15,11 +15,6 @@ def register(name: str, check: Callable[[], bool]) -> None:
     _CHECKS[name] = check
 
 
-def forget(name: str) -> None:
-    """A part that was stopped on purpose is not missed."""
-    _CHECKS.pop(name, None)
-
-
 def dead() -> list[str]:
     """Names of the parts that should be alive and are not."""
     return sorted(name for name, check in _CHECKS.items() if not check())

@@ -3,20 +3,24 @@
 A worker claims a row by compare-and-swap, which gives it a lease and raises the row's fence. The lease is
 short, and renewed while the work goes on (`leases`). Every write of a result names the fence, so a worker
 that lost its lease (it hung, or was stopped and came back) writes nothing. `sweep` repeats hints that were
-lost. After MAX_ATTEMPTS a row is dead: visible, retryable, never silent.
+lost.
+
+Failures are counted (`attempts`), and apart from them the workers that were lost over a row without a word
+(`lost_leases`): being killed is seldom a row's fault. A row that failed MAX_ATTEMPTS times, or lost MAX_LOST
+workers in a row, is dead: visible, retryable, never silent.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, When
 from django.utils import timezone
 
 from incidents import broker, leases
@@ -27,6 +31,9 @@ SWEEP_ROWS = 100
 # Between two attempts, at most: what a row waits for (a chat, Qdrant) may be back at any moment.
 MAX_PAUSE_SECONDS = 60
 MAX_DOUBLINGS = 10
+# Of a row that lost more workers than this, the next one waits until the lease is over, for others to have a
+# turn: it may be what killed them.
+LOST_AT_ONCE = 2
 
 
 class LeaseLost(RuntimeError):
@@ -51,8 +58,12 @@ class QueueQuerySet(models.QuerySet["QueueRow"]):
     def running(self) -> Self:
         return self.filter(state=State.RUNNING)
 
-    def claim(self, pk: int) -> Any:
-        """The row with a fresh lease, or None when it is not due or another worker has it."""
+    def claim(self, pk: int, *, when_dead: Callable[[Any], None] = lambda row: None, **fields: Any) -> Any:
+        """The row with a fresh lease, or None when it is not due or another worker has it.
+
+        `fields` are written with the claim.
+        None also when it has lost too many workers: then it is dead from now on, and `when_dead` is told.
+        """
         now = timezone.now()
         won = (
             self.filter(pk=pk)
@@ -61,20 +72,29 @@ class QueueQuerySet(models.QuerySet["QueueRow"]):
                 state=State.RUNNING,
                 lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
                 fence=F("fence") + 1,
-                attempts=F("attempts") + 1,
+                lost_leases=F("lost_leases") + Case(When(state=State.RUNNING, then=1), default=0),
+                **fields,
             )
         )
         if not won:
             return None
         row = self.get(pk=pk)
         leases.take(row, row.fence)
-        return row
+        if row.lost_leases <= row.MAX_LOST:
+            return row
+        error = f"given up: {row.lost_leases} workers in a row were killed, or hung"
+        if row._write(state=State.DEAD, lease_until=None, error=error):
+            when_dead(row)
+        return None
 
     def take_hints(self) -> list[int]:
-        """Primary keys of due rows that nobody was told of lately, marked as told."""
+        """Primary keys of the first due rows, of which nobody was told lately; marked as told.
+
+        Those behind them wait: in a backlog, a hint that is repeated is one more message before all of them.
+        """
         now = timezone.now()
-        stale = Q(hinted_at=None) | Q(hinted_at__lt=now - HINT_AGAIN)
-        keys = list(self.due(now).filter(stale).order_by("due_at").values_list("pk", flat=True)[:SWEEP_ROWS])
+        first = self.due(now).order_by("due_at").values_list("pk", "hinted_at")[:SWEEP_ROWS]
+        keys = [pk for pk, hinted in first if hinted is None or hinted < now - HINT_AGAIN]
         self.filter(pk__in=keys).update(hinted_at=now)
         return keys
 
@@ -84,6 +104,7 @@ class QueueRow(models.Model):
 
     TASK: ClassVar[str]  # the Celery task that works a row of this kind, by its full name
     MAX_ATTEMPTS: ClassVar[int] = 5
+    MAX_LOST: ClassVar[int] = 10
     BACKOFF_SECONDS: ClassVar[int] = 5
 
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING, editable=False)
@@ -91,7 +112,12 @@ class QueueRow(models.Model):
     hinted_at = models.DateTimeField(null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
     fence = models.PositiveIntegerField(default=0, editable=False)
-    attempts = models.PositiveIntegerField(default=0, editable=False)
+    attempts = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Failures since it last went well"
+    )
+    lost_leases = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Workers in a row that were killed at it, or hung"
+    )
     error = models.TextField(blank=True, default="", editable=False)
 
     queue = QueueQuerySet.as_manager()
@@ -129,28 +155,35 @@ class QueueRow(models.Model):
             raise LeaseLost(f"{type(self).__name__} {self.pk}")
 
     def put_back(self, *, seconds: float, **fields: Any) -> bool:
-        """Give the row back to be taken up again after `seconds`; not a failure."""
-        due = timezone.now() + timedelta(seconds=seconds)
-        return self._write(
-            state=State.WAITING, due_at=due, lease_until=None, hinted_at=None, attempts=0, error="", **fields
-        )
+        """Give the row back to be taken up again after `seconds`: its turn went well."""
+        return self._wait(seconds, attempts=0, lost_leases=0, error="", **fields)
+
+    def postpone(self, *, seconds: float) -> bool:
+        """Give the row back, for its turn has not come: nothing was tried, so what is counted stays."""
+        return self._wait(seconds)
 
     def fail(self, error: str, *, permanent: bool = False) -> bool:
-        """Try again later with growing pauses, or die after MAX_ATTEMPTS."""
-        if permanent or self.attempts >= self.MAX_ATTEMPTS:
-            return self._write(state=State.DEAD, lease_until=None, error=error)
-        seconds = min(self.BACKOFF_SECONDS * 2 ** min(self.attempts - 1, MAX_DOUBLINGS), MAX_PAUSE_SECONDS)
+        """Count a failure: try again later with growing pauses, or die after MAX_ATTEMPTS."""
+        attempts = self.attempts + 1
+        if permanent or attempts >= self.MAX_ATTEMPTS:
+            return self._write(state=State.DEAD, lease_until=None, attempts=attempts, error=error)
+        seconds = min(self.BACKOFF_SECONDS * 2 ** min(self.attempts, MAX_DOUBLINGS), MAX_PAUSE_SECONDS)
+        return self._wait(seconds, attempts=attempts, lost_leases=0, error=error)
+
+    def _wait(self, seconds: float, **fields: Any) -> bool:
         due = timezone.now() + timedelta(seconds=seconds)
-        return self._write(state=State.WAITING, due_at=due, lease_until=None, hinted_at=None, error=error)
+        return self._write(state=State.WAITING, due_at=due, lease_until=None, hinted_at=None, **fields)
+
+
+def anew() -> dict[str, Any]:
+    """The fields of a row that is due now, as if it had never been tried."""
+    counts = {"attempts": 0, "lost_leases": 0, "error": ""}
+    return {"state": State.WAITING, "due_at": timezone.now(), "hinted_at": None, **counts}
 
 
 def retry(row: QueueRow) -> bool:
     """A person lets a dead row live again; False when it is not dead."""
-    won = (
-        type(row)
-        .queue.filter(pk=row.pk, state=State.DEAD)
-        .update(state=State.WAITING, due_at=timezone.now(), attempts=0, hinted_at=None, error="")
-    )
+    won = type(row).queue.filter(pk=row.pk, state=State.DEAD).update(**anew())
     if won:
         hint(type(row), row.pk)
     return bool(won)
@@ -176,20 +209,18 @@ def release_held() -> int:
     """Give back what this process claimed and will not finish, for it ends now; how many rows.
 
     The next worker takes them up at once instead of after the lease. The raised fence makes a thread that
-    still works write nothing, and the attempt does not count: the row did not fail.
+    still works write nothing, and nothing is counted: the row did not fail, and no worker is lost.
     """
-    return sum(
-        _release(model.queue.filter(pk=pk, fence=fence), attempts=F("attempts") - 1)
-        for model, pk, fence in leases.drop_all()
-    )
+    held = leases.drop_all()
+    return sum(_release(model.queue.filter(pk=pk, fence=fence)) for model, pk, fence in held)
 
 
 def release_orphans() -> int:
-    """Give back every running row; how many. Only for a worker that is alone: who claimed them is dead.
-
-    A row that saw several workers die waits for the end of its lease: it may be what killed them.
-    """
-    return sum(_release(model.queue.filter(attempts__lte=2)) for model in QueueRow.__subclasses__())
+    """Give back every running row; how many. Only for a worker that is alone: who claimed them is dead."""
+    return sum(
+        _release(model.queue.filter(lost_leases__lt=LOST_AT_ONCE), lost_leases=F("lost_leases") + 1)
+        for model in QueueRow.__subclasses__()
+    )
 
 
 def _release(rows: QueueQuerySet, **fields: Any) -> int:

@@ -117,7 +117,7 @@ def docker_logs(
     shown = [one_line(line) for line in fitting[-lines:]]
     head = [f"container: {key_of(host, name)}", f"lines: {len(shown)}"]
     if match is not None:
-        head[-1] = f"lines: {len(shown)} of {len(fitting)} with {one_line(match)!r}, {len(read)} searched"
+        head[-1] = f"lines: {len(shown)} of {len(fitting)} that match, {len(read)} searched"
     return Result(
         "\n".join([*head, *shown]),
         {

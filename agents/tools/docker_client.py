@@ -137,7 +137,8 @@ def stopped_by(host: str, name: str) -> Stopper | None:
 
 
 def restart(host: str, name: str) -> None:
-    """Stop the container and start it. On ToolError, done or not.
+    """Stop the container and start it. On ToolError the engine says that it failed; when that is
+    `unanswered`, nobody knows.
 
     It gets its own time to stop (compose's `stop_grace_period`) before the engine kills it: a database
     needs it. The client waits that long and TIMEOUT seconds more.

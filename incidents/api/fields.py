@@ -11,6 +11,18 @@ from rest_framework import serializers
 from incidents.access import caller_of
 from incidents.models import Role
 
+# What a list shows of one text, which a sender may have made a megabyte long. The record keeps it whole.
+LONGEST = 4000
+
+
+def shortened(value: Any) -> Any:
+    """JSON with each of its texts cut to `LONGEST` characters, saying how long it was."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST else f"{value[:LONGEST]}… ({len(value)} characters)"
+    if isinstance(value, dict):
+        return {shortened(name): shortened(each) for name, each in value.items()}
+    return [shortened(each) for each in value] if isinstance(value, list) else value
+
 
 class UTCDateTimeField(serializers.DateTimeField):
     """RFC 3339 in UTC, whatever time zone people here read."""
@@ -22,7 +34,8 @@ class UTCDateTimeField(serializers.DateTimeField):
 class RecordSerializer(serializers.ModelSerializer[Any]):
     """A record as its readers see it: what is not known, an empty text in its row, is null.
 
-    `operator_fields` are null for anybody below an operator.
+    `operator_fields` are null for anybody below an operator. `whole`: long texts are not cut in a list, for
+    there is no other way to read them.
     """
 
     serializer_field_mapping = {
@@ -30,6 +43,7 @@ class RecordSerializer(serializers.ModelSerializer[Any]):
         models.DateTimeField: UTCDateTimeField,
     }
     operator_fields: tuple[str, ...] = ()
+    whole = False
 
     def build_standard_field(
         self, field_name: str, model_field: models.Field[Any, Any]
@@ -46,7 +60,8 @@ class RecordSerializer(serializers.ModelSerializer[Any]):
                 shown[field.name] = None
         if self.operator_fields and not self.reader_is(Role.OPERATOR):
             shown.update(dict.fromkeys(self.operator_fields))
-        return shown
+        in_list = self.parent is not None and self.parent is self.root
+        return shortened(shown) if in_list and not self.whole else shown
 
     def reader_is(self, role: Role) -> bool:
         """Whether the reader has this role or more; nobody under HOMELAB_OPEN_READ has any."""

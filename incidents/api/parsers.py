@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from django.conf import settings
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
+from incidents.alertmanager import refuse_constant
 from incidents.api.body import BodyTooLarge, declared_length, read_capped
 
 
@@ -34,7 +35,7 @@ class SafeJSONParser(BaseParser):
 def loads(body: bytes) -> Any:
     """The value of a JSON document; ParseError says what is wrong with it."""
     try:
-        value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=refuse_constant)
     except UnicodeDecodeError as error:
         raise ParseError("JSON: is not UTF-8") from error
     except RecursionError as error:
@@ -43,10 +44,6 @@ def loads(body: bytes) -> Any:
         raise ParseError(f"JSON: {error}") from error
     _check_text(value)
     return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _check_text(value: Any) -> None:

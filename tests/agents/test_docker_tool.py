@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -357,6 +358,7 @@ def test_logs_are_narrowed(run: Run) -> None:
     assert call("docker_logs", container="long", lines=3).text.splitlines()[-1].endswith("Error: last")
     found = call("docker_logs", container="long", match="LINE 1", lines=5)
     assert (found.data["count"], found.data["matching"], found.data["searched"]) == (5, 111, 301)
+    assert "LINE 1" not in found.text  # what was asked for could be quoted as if it had been found
     with pytest.raises(ToolError, match="less than or equal to 500"):
         call("docker_logs", container="long", lines=501)
 
@@ -428,6 +430,37 @@ def test_restart(run: Run, engine: Docker) -> None:
 
 
 @pytest.mark.e2e
+def test_a_restart_whose_answer_is_lost_is_found_in_the_engines_events(
+    run: Run, engine: Docker, settings: Any
+) -> None:
+    container = run("web")
+    upstream = engine.client.api
+
+    class HangsUp(BaseHTTPRequestHandler):
+        """Passes a restart on, and is gone before its answer comes."""
+
+        def do_GET(self) -> None:
+            answer = upstream.get(upstream.base_url + self.path)
+            self.send_response(answer.status_code)
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def do_POST(self) -> None:
+            upstream.post(upstream.base_url + self.path)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    since = docker.clock("nas")
+    with serve(HangsUp) as url:
+        settings.DOCKER_HOSTS = {"nas": url.replace("http://", "tcp://")}
+        with pytest.raises(ToolError) as caught:
+            docker.restart("nas", "web")
+        assert caught.value.unanswered
+        assert docker.restarted_since("nas", "web", container_id=str(container.id), since=since) is True
+
+
+@pytest.mark.e2e
 def test_what_cannot_be_restarted_says_why(engine: Docker) -> None:
     with pytest.raises(ToolError, match="No such container"):
         docker.restart("nas", "nobody")
@@ -447,6 +480,75 @@ def test_an_engine_that_never_answers_is_given_up(settings: Any, monkeypatch: py
     assert time.monotonic() - started < 3
     assert listing.containers == ()
     assert "hung" in listing.errors
+
+
+class Engine(BaseHTTPRequestHandler):
+    """An engine with one container, which answers a restart with `status`; None: it hangs up instead."""
+
+    status: int | None = None
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        container = {"Id": "a" * 64, "Name": "/web", "Config": {"StopTimeout": 0}}
+        body = {"ApiVersion": "1.45"} if self.path.endswith("/version") else container
+        self._answer(200, body)
+
+    def do_POST(self) -> None:
+        self.asked.append(self.path)
+        if self.status is None:
+            self.close_connection = True
+        else:
+            self._answer(self.status, {"message": "port is already allocated"})
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        raw = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "unanswered"),
+    [(500, False), (409, False), (404, False), (403, False), (None, True), (502, True), (504, True)],
+)
+def test_an_answer_that_nobody_heard_is_told_from_an_error(
+    settings: Any, status: int | None, unanswered: bool
+) -> None:
+    asked: list[str] = []
+    handler = type("Handler", (Engine,), {"status": status, "asked": asked})
+    with serve(handler) as url:
+        settings.DOCKER_HOSTS = {"nas": url.replace("http://", "tcp://")}
+        with pytest.raises(ToolError) as caught:
+            docker.restart("nas", "web")
+    assert (caught.value.unanswered, asked) == (
+        unanswered,
+        ["/v1.45/containers/" + "a" * 64 + "/restart?t=0"],
+    )
+
+
+def test_a_restart_that_takes_longer_than_we_listen_is_unanswered(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = threading.Event()
+    monkeypatch.setattr("agents.tools.docker_engine.TIMEOUT", 0.3)
+    handler = type("Handler", (Engine,), {"do_POST": lambda self: ends.wait(20)})
+    with serve(handler) as url:
+        settings.DOCKER_HOSTS = {"nas": url.replace("http://", "tcp://")}
+        with pytest.raises(ToolError) as caught:
+            docker.restart("nas", "web")
+        ends.set()
+    assert caught.value.unanswered
+
+
+def test_a_host_that_cannot_be_reached_was_asked_for_nothing(settings: Any) -> None:
+    settings.DOCKER_HOSTS = {"gone": "tcp://127.0.0.1:1"}
+    with pytest.raises(ToolError) as caught:
+        docker.restart("gone", "web")
+    assert not caught.value.unanswered
 
 
 def test_without_hosts_there_is_nothing(settings: Any) -> None:

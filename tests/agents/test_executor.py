@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents import actions, executor, proof, services
+from agents import actions, executor, proof, services, stranded
 from agents.advance import advance
 from agents.models import Action, ActionKind, Step
 from agents.reading import ExpressionState
@@ -54,7 +54,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, settings) -> Engine:
         evidence=lambda target: {"logs": ["password=hunter2"]},
     )
     monkeypatch.setitem(actions.SPECS, ActionKind.RESTART_CONTAINER, spec)
-    look = proof.Look(ExpressionState.FIRING, "the expression is true")
+    look = proof.Look(ExpressionState.FIRING, "the expression is true", fresh=("up",))
     monkeypatch.setattr(proof, "observe", lambda incident, progress=None: look)
     monkeypatch.setattr(proof, "observe_target", lambda incident, target: proof.observe(incident))
     settings.REMEDIATION_MODE = "auto"
@@ -134,14 +134,53 @@ def test_a_worker_killed_while_executing_is_reconciled_and_never_repeated(
     assert len(engine.calls) == 1
 
 
-@pytest.mark.parametrize(("happened", "ends"), [(True, Action.Status.DONE), (False, Action.Status.FAILED)])
-def test_an_error_of_the_engine_is_checked_against_the_world(
-    engine: Engine, approved, happened: bool, ends: str
+def due_again(step: Step) -> Step:
+    Step.objects.filter(pk=step.pk).update(due_at=timezone.now())
+    step.refresh_from_db()
+    return step
+
+
+@pytest.mark.parametrize("happened", [True, False])
+def test_a_change_whose_answer_nobody_heard_is_looked_for_until_the_engine_must_be_done(
+    engine: Engine, approved, happened: bool
 ) -> None:
-    engine.fails, engine.happens = ToolError("read timed out", retryable=True), happened
+    engine.fails, engine.happens = ToolError("read timed out", retryable=True, unanswered=True), False
     action, step = approved()
     advance(step.pk)
-    assert status(action) == ends
+    advance(due_again(step).pk)
+    assert status(action) == Action.Status.EXECUTING
+    if happened:
+        engine.restarts = 1
+    else:
+        Action.objects.filter(pk=action.pk).update(executing_at=timezone.now() - timedelta(minutes=1))
+    advance(due_again(step).pk)
+    assert status(action) == (Action.Status.DONE if happened else Action.Status.UNKNOWN)
+    assert "read timed out" in action.result
+    assert engine.calls == ["docker:local/web"]
+    proof_step = step.run.steps.get(agent=Step.Agent.PROOF)
+    assert proof_step.output["action"] == ("done" if happened else "unknown")
+    assert proof_step.output["must_be_fresh"] == ["up"]  # what had samples before, though minutes passed
+
+
+def test_an_error_that_the_engine_answers_is_a_failure_at_once(engine: Engine, approved) -> None:
+    engine.fails, engine.happens = ToolError("port is already allocated", retryable=True), False
+    action, step = approved()
+    advance(step.pk)
+    assert (status(action), action.result) == (Action.Status.FAILED, "port is already allocated")
+    assert step.run.steps.get(agent=Step.Agent.PROOF).output["action"] == "failed"
+
+
+def test_a_person_who_closes_the_incident_does_not_hide_what_became_of_a_change(
+    engine: Engine, approved
+) -> None:
+    engine.fails, engine.happens = ToolError("read timed out", unanswered=True), False
+    action, step = approved()
+    advance(step.pk)
+    services.finish_run(action.incident)
+    Incident.objects.update(status="closed", verdict="resolved_by_human", closed_at=timezone.now())
+    engine.restarts = 1
+    stranded.settle(step.run)
+    assert status(action) == Action.Status.DONE
 
 
 def test_an_approval_does_not_cover_another_container_of_the_same_name(engine: Engine, approved) -> None:

@@ -82,9 +82,9 @@ def test_nobody_asks_again_while_the_crew_is_at_another_target() -> None:
         services.ask_again(action, by="alice")
 
 
-def test_a_healer_waits_while_another_change_of_its_incident_is_open() -> None:
+def test_a_healer_waits_while_another_change_of_its_target_is_open() -> None:
     action = an_action()
-    step = services.add_step(action.step.run, Step.Agent.HEALER, focus=a_target("other"))
+    step = services.add_step(action.step.run, Step.Agent.HEALER, focus=action.target)
     advance(step.pk)
     step.refresh_from_db()
     assert (step.state, step.error) == (State.WAITING, "")
@@ -92,7 +92,7 @@ def test_a_healer_waits_while_another_change_of_its_incident_is_open() -> None:
     second = services.draft(
         step,
         kind=ActionKind.RESTART_CONTAINER,
-        target=a_target("third"),
+        target=action.target,
         reason="",
         state=stopped_by_hand(),
     )
@@ -149,3 +149,18 @@ def test_model_steps_leave_two_workers_free(settings) -> None:
         each.__exit__(None, None, None)
     with reasoners.slot(Step.Agent.ANALYST) as free:
         assert free
+
+
+def test_a_change_of_another_target_on_the_host_puts_no_proposal_off(settings) -> None:
+    """It is over in a moment, and the executor waits for it; what is refused is not proposed again."""
+    settings.REMEDIATION_MODE, settings.COOLDOWN_SECONDS = "auto", 0
+    other = a_target("other")
+    an_action(target=other, status="executing", executing_at=timezone.now())
+    target = a_target("shop")
+    incident = an_incident(target=target)
+    an_episode(incident)
+    state = actions.TargetState("id", "image", "stopped", {}, "crash", "2026-01-01T00:00:00Z", None)
+    healer = a_run(incident).steps.get(agent=Step.Agent.HEALER)
+    draft = services.draft(healer, kind=ActionKind.RESTART_CONTAINER, target=target, reason="", state=state)
+    said = policy.authorize(draft, state=state, fault=ExpressionState.FIRING, fault_reason="", approved=False)
+    assert said.effect == "allow"

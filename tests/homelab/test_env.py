@@ -17,6 +17,11 @@ BAD = {
     "PROMETHEUS_URL": "prometheus:9090",
     "ALERTMANAGER_URL": "ftp://am",
     "OPENAI_BASE_URL": "localhost",
+    "OPENAI_FALLBACK_BASE_URL": "http://nas:11434/v1",  # which model?
+    "OPENAI_FALLBACK_MODEL": "llama",  # where?
+    "AGENT_SECONDS": "600",
+    "AGENT_STEPS": "0",
+    "STORM_INCIDENTS": "many",
     "QDRANT_URL": "qdrant",
     "PUBLIC_URL": "home",
     "DATABASE_URL": "mysql://db/homelab",
@@ -34,9 +39,11 @@ BAD = {
 }
 
 
-def settings_with(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+SHOW = "from django.conf import settings as s; print(s.OPENAI_API_KEY, s.REMEDIATION_MODE)"
+
+
+def settings_with(tmp_path: Path, *, code: str = SHOW, **variables: str) -> subprocess.CompletedProcess[str]:
     """Import the settings in a process that has nothing but these variables."""
-    code = "from django.conf import settings as s; print(s.OPENAI_API_KEY, s.REMEDIATION_MODE)"
     base = {
         "PATH": os.environ["PATH"],
         "HOMELAB_ENV_FILE": os.devnull,
@@ -54,6 +61,33 @@ def test_a_bad_value_stops_the_start_and_names_its_variable(tmp_path: Path, name
     done = settings_with(tmp_path, **{name: value})
     assert done.returncode != 0
     assert f"ConfigError: {name}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"NOTIFY_URLS": "hunter2"}, "NOTIFY_URLS: number 1"),
+        ({"NOTIFY_URLS": "json://localhost/, nonsense://hunter2"}, "NOTIFY_URLS: number 2"),
+        ({"NOTIFY_URLS": "discord://hunter2"}, "NOTIFY_URLS: number 1"),
+        (
+            {"TELEGRAM_BOT_TOKEN": "hunter2", "TELEGRAM_CHAT_ID": "x"},
+            "TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID",
+        ),
+    ],
+)
+def test_a_channel_that_nobody_can_read_stops_the_start_and_is_not_printed(
+    tmp_path: Path, variables: dict[str, str], named: str
+) -> None:
+    done = settings_with(tmp_path, code="import django; django.setup()", **variables)
+    assert done.returncode != 0
+    assert f"ConfigError: {named} cannot be read" in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_channels_that_can_be_read_do_not(tmp_path: Path) -> None:
+    urls = "json://localhost/, tgram://123456789:abcdefghijklmnopqrstuvwxyz012345678/1234/"
+    done = settings_with(tmp_path, code="import django; django.setup()", NOTIFY_URLS=urls)
+    assert done.returncode == 0, done.stderr
 
 
 def test_more_than_one_process_needs_a_qdrant_server(tmp_path: Path) -> None:

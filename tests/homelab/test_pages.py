@@ -17,7 +17,7 @@ from agents import services
 from agents.models import Action, ToolCall
 from agents.templatetags.untrusted import web_link
 from incidents import liveness
-from incidents.models import Incident, Verdict
+from incidents.models import Event, Incident, Verdict
 from tests.agents.rows import an_action
 from tests.incidents.rows import a_target, an_episode, an_incident
 
@@ -94,13 +94,21 @@ def test_configured_parts_show_no_secrets(person: Person, settings: Any) -> None
     assert "Proof is unavailable" not in page
 
 
-def test_a_pause_and_a_dead_part_stand_on_top(person: Person) -> None:
+def test_a_huge_text_does_not_make_a_huge_page(person: Person) -> None:
+    huge = "x" * 1_000_000
+    incident = an_incident(description=huge)
+    an_episode(incident, labels={"instance": huge, huge: "y"}, annotations={"runbook": f"http://x/{huge}"})
+    Event.objects.create(incident=incident, kind=Event.Kind.AGENT, actor="monitor", text=huge)
+    browser = person(superuser=True)
+    pages = ("/", f"/incidents/{incident.pk}", "/admin/incidents/event/")
+    sizes = {page: len(browser.get(page).content) for page in pages}
+    assert max(sizes.values()) < 100_000, sizes
+
+
+def test_a_pause_and_a_dead_part_stand_on_top(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     services.pause(scope="*", until=None, by="kim", reason="holidays")
-    liveness.register("worker", lambda: False)
-    try:
-        page = text(person().get("/"))
-    finally:
-        liveness.forget("worker")
+    monkeypatch.setitem(liveness._CHECKS, "worker", lambda: False)
+    page = text(person().get("/"))
     assert "Paused: * by kim: holidays" in page
     assert "Not running: worker" in page
 
@@ -134,6 +142,8 @@ def test_an_incidents_page_tells_the_whole_story(person: Person) -> None:
     assert "REMEDIATION_MODE is approve" in page
     assert "container_logs" in page
     assert "secret-looking output" in page
+    assert "secret-looking prompt" in page  # all that was sent to the model
+    assert "Sent to http://model" in page
     assert f"/incidents/{earlier.pk}" in text(person(name="kim").get(f"/incidents/{later.pk}"))
 
 

@@ -34,6 +34,15 @@ def test_a_revoked_token_no_longer_matches() -> None:
         tokens("revoke", "nas")
 
 
+@pytest.mark.parametrize("name", ["", "  ", "\t", "n" * 101])
+def test_a_name_says_something_and_not_too_much(name: str) -> None:
+    with pytest.raises(CommandError, match="name wants 1 to 100 characters"):
+        tokens("create", name, "--role", "viewer")
+    with pytest.raises(CommandError, match="source wants 1 to 100 characters"):
+        tokens("create", "nas", "--role", "ingest", "--source", name)
+    assert not Token.objects.exists()
+
+
 def test_a_name_is_taken_for_good() -> None:
     tokens("create", "nas", "--role", "viewer")
     tokens("revoke", "nas")

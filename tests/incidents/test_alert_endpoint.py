@@ -146,8 +146,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "alerts null": ({"alerts": None}, "alerts"),
     "alerts a string": ({"alerts": "x"}, "alerts"),
     "alerts an object": ({"alerts": {}}, "alerts"),
-    "group key a number": (a_webhook(groupKey=5), "groupKey"),
-    "group key NUL": (a_webhook(groupKey="a\x00b"), "groupKey"),
+    "NaN": (b'{"alerts": [], "x": NaN}', "body"),
+    "Infinity": (b'{"alerts": [], "x": [-Infinity]}', "body"),
     "an alert null": (a_webhook(None), "alerts[0]"),
     "labels a list": (a_webhook(an_alert(labels=[])), "alerts[0].labels"),
     "a label a number": (a_webhook(an_alert(labels={"a": 1})), "alerts[0].labels"),
@@ -182,6 +182,16 @@ def test_what_cannot_be_read_is_a_400_that_names_the_field(ingest: Api, name: st
     assert answer.json()["status"] == "error"
     assert answer.json()["detail"].startswith(field)
     assert Delivery.objects.count() == 0
+
+
+@pytest.mark.parametrize("key", [5, None, True, ["a"], {"a": "b"}, "a\x00b", "\ud800"])
+def test_a_group_key_that_cannot_be_read_costs_no_alert(
+    ingest: Api, key: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = ingest.post("/alert", a_webhook(groupKey=key))
+    assert (answer.status_code, answer.json()["alerts"], answer.json()["quarantined"]) == (200, 1, 0)
+    assert Incident.objects.count() == 1
+    assert "taken without their group: groupKey: " in caplog.text
 
 
 def test_40_megabytes_are_a_413(ingest: Api) -> None:

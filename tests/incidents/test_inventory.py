@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from incidents import inventory
 from incidents.inventory import Described
+from incidents.models import Target
 
 pytestmark = pytest.mark.django_db
 
@@ -47,3 +50,18 @@ def test_a_name_on_two_hosts_is_told_with_its_candidates() -> None:
     found = inventory.bind({"container": "jellyfin"})
     assert found.target is None
     assert found.candidates == ("docker:docker2/jellyfin", "docker:docker3/jellyfin")
+
+
+def test_a_host_is_written_with_a_few_statements_and_what_comes_back_is_the_same_row(
+    django_assert_max_num_queries: Any,
+) -> None:
+    before = Target.objects.get(key="docker:docker2/sonarr")
+    inventory.refresh(kind="docker", host="docker2", things=[])
+    many = [Described("docker", "docker2", name) for name in ("sonarr", *(f"s{n}" for n in range(60)))]
+    with django_assert_max_num_queries(12):
+        seen = inventory.refresh(kind="docker", host="docker2", things=many)
+    after = Target.objects.get(key="docker:docker2/sonarr")
+    assert (after.pk, after.first_seen_at, after.gone_at) == (before.pk, before.first_seen_at, None)
+    assert {row.pk for row in seen} == set(
+        Target.objects.filter(kind="docker", gone_at=None).values_list("pk", flat=True)
+    )

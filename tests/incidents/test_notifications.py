@@ -88,6 +88,14 @@ def test_one_message_per_transition_and_its_words_may_change_until_it_is_sent(ch
     assert [message["title"] for message in chat.messages] == ["it was killed"]
 
 
+def test_a_message_is_cut_to_what_its_channel_takes(chat: Chat) -> None:
+    """A chat refuses a longer one, each time, and people would never be told."""
+    notifications.tell(an_incident(), Kind.UPDATE, title="long", body="x" * 1_000_000, transition="t")
+    notifications.deliver(Notification.objects.get().pk)
+    (message,) = chat.messages
+    assert len(message["message"]) == 32768  # what Apprise knows of this kind of channel
+
+
 def test_a_channel_that_is_away_gets_it_later_and_not_forever(chat: Chat) -> None:
     chat.status = 503
     row = tell(an_incident())

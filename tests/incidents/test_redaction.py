@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from incidents.redaction import clean, clean_tree
+from incidents.redaction import HIDDEN, clean, clean_tree
 
 SECRETS = [
     "password=hunter2",
@@ -66,3 +66,9 @@ def test_a_tree_is_cleaned_leaf_by_leaf_and_stays_json() -> None:
         "cached_tokens": 512,
         "nul": "a\N{REPLACEMENT CHARACTER}b",
     }
+
+
+@pytest.mark.parametrize("text", ["sk-" + "a" * 16, "AKIAIOSFODNN7EXAMPLE", "x=1,token=a", "pass:abc"])
+def test_the_shortest_secrets_are_hidden_when_they_stand_alone(text: str) -> None:
+    """Short words are not searched at all, so what is searched must begin below the shortest secret."""
+    assert HIDDEN in clean(text)

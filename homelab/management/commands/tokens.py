@@ -41,6 +41,8 @@ class Command(BaseCommand):
     def _create(self, name: str, role: str, source: str) -> None:
         try:
             _, secret = create_token(name=name, role=role, source=source, by=_who())
+        except ValueError as error:
+            raise CommandError(str(error)) from error
         except IntegrityError as error:
             raise CommandError(f"there is a token called {name} already, maybe a revoked one") from error
         self.stdout.write(secret)
