@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from agents import services
-from agents.models import Action, CrewRun, ModelCall, Pause, Step, ToolCall
+from agents.models import Action, Breaker, CrewRun, ModelCall, Pause, Step, ToolCall
 from agents.pauses import UnknownScope, check_scope
 from incidents.access import caller_of
 from incidents.admin import IncidentAdmin
@@ -175,6 +175,7 @@ class ToolCallInline(RecordInline):
 
 class ModelCallInline(RecordInline):
     model = ModelCall
+    fk_name = "step"
     fields = ("model", "input_tokens", "cached_tokens", "output_tokens", "cost_usd", "seconds", "error")
     show_change_link = True
 
@@ -187,10 +188,14 @@ class StepAdmin(QueueAdmin):
     list_filter = ("agent", "state", "rung")
     list_select_related = ("run",)
     inlines = (ToolCallInline, ModelCallInline)
-    hidden = ("output",)
+    hidden = ("output", "brief")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [*super().get_fields(request, obj), "answer"]
+        return [*super().get_fields(request, obj), "given", "answer"]
+
+    @admin.display(description="brief")
+    def given(self, step: Step) -> SafeString | str:
+        return pretty(step.brief)
 
     @admin.display(description="output")
     def answer(self, step: Step) -> SafeString | str:
@@ -234,13 +239,31 @@ class ToolCallAdmin(RecordAdmin):
         return pretty(call.data or None)
 
 
+@admin.register(Breaker)
+class BreakerAdmin(RecordAdmin):
+    """Models' servers that failed lately, and until when they are left alone."""
+
+    list_display = ("rung", "failures", "open_until", "reason")
+
+
 @admin.register(ModelCall)
 class ModelCallAdmin(RecordAdmin):
     """Requests to models, as they were sent and answered."""
 
-    list_display = ("id", "model", "step", "input_tokens", "output_tokens", "cost_usd", "seconds", "error")
-    list_filter = ("model",)
-    list_select_related = ("step",)
+    list_display = (
+        "id",
+        "model",
+        "step",
+        "replay_of",
+        "prompts",
+        "input_tokens",
+        "output_tokens",
+        "cost_usd",
+        "seconds",
+        "error",
+    )
+    list_filter = ("model", "prompts", ("replay_of", admin.EmptyFieldListFilter))
+    list_select_related = ("step", "replay_of")
     hidden = ("request", "response")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModelCall]:

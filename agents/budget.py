@@ -39,7 +39,7 @@ def cap_line(model: str, endpoint: str) -> str:
         return "no cap"
     priced = price_usd(model=model, endpoint=endpoint, input_tokens=1, cached_tokens=0, output_tokens=1)
     unknown = "" if priced is not None else " (this model's price is not known, so its calls do not count)"
-    return f"at most ${cap:.2f} a day, then playbooks{unknown}"
+    return f"at most ${cap:.2f} a day{unknown}"
 
 
 def spent_today() -> float:

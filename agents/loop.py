@@ -16,13 +16,14 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import ValidationError
 
 from agents.answers import Answer
-from agents.tools.base import Case, Result, Tool, ToolError
+from agents.excerpt import excerpt
+from agents.tools.base import Case, MalformedCall, Result, Tool, ToolError
 from incidents.redaction import clean, clean_tree
 
 A = TypeVar("A", bound=Answer)
 
-SHOWN_CHARACTERS = 4000  # about 1,000 tokens
 MAX_MALFORMED = 2
+LAST_TURN_SHARE = 0.25  # of the seconds, kept back for the last turn
 IDENTICAL_READS = 2
 
 
@@ -41,16 +42,23 @@ class Request:
 
 @dataclass(frozen=True)
 class Turn:
-    """What a reasoner says: tool calls, or the arguments of its terminal tool; neither is malformed."""
+    """What a reasoner says: tool calls, or the arguments of its terminal tool; neither is malformed.
+
+    `problem` is what its sender can say about a malformed one. `tokens` and `usd` are what the turn took;
+    None when nobody knows.
+    """
 
     requests: tuple[Request, ...] = ()
     answer: Mapping[str, Any] | None = None
     said: str = ""
+    problem: str = ""
+    tokens: int | None = None
+    usd: float | None = None
 
 
 @dataclass(frozen=True)
 class Observation:
-    """A tool's answer as the agent sees it; `text` is capped, `full` is what is kept."""
+    """A tool's answer: the agent sees `text`, an excerpt of `full`, which is kept. `turn` counts from 1."""
 
     request: Request
     text: str
@@ -58,6 +66,8 @@ class Observation:
     data: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
     seconds: float | None = None
+    turn: int = 1
+    malformed: bool = False  # no such tool, or wrong arguments
 
 
 @dataclass(frozen=True)
@@ -88,8 +98,12 @@ class Brief(Generic[A]):
 
 @dataclass(frozen=True)
 class Limits:
+    """Of one conversation; None is no limit. Of each, enough is kept back for a last turn without tools."""
+
     steps: int = 8
     seconds: float = 90.0
+    tokens: int | None = None
+    usd: float | None = None
 
 
 class Reasoner(Protocol):
@@ -106,63 +120,103 @@ Record = Callable[[Observation], None]
 
 @dataclass
 class Toolbox:
-    """Runs the tools of a brief: capped, redacted, each identical read at most twice."""
+    """Runs the tools of a brief: capped, redacted, each identical read at most twice.
+
+    `found` is all that was read: when a reasoner fails, the next one begins with it.
+    """
 
     brief: Brief[Any]
     record: Record
     seen: Counter[str] = field(default_factory=Counter)
+    found: list[Observation] = field(default_factory=list)
 
-    def call(self, request: Request) -> Observation:
+    def call(self, request: Request, *, turn: int = 1) -> Observation:
         started = time.monotonic()
+        malformed = False
         try:
             result = self._run(request)
             full, data, error = clean(result.text), clean_tree(result.data), ""
         except ToolError as problem:
             full, data, error = "", {}, clean(str(problem))
+            malformed = isinstance(problem, MalformedCall)
         observation = Observation(
             request=request,
-            text=cap(full) if not error else f"error: {error}",
+            text=excerpt(full, self._words()) if not error else f"error: {error}",
             full=full,
             data=data,
             error=error,
             seconds=time.monotonic() - started,
+            turn=turn,
+            malformed=malformed,
         )
         self.record(observation)
+        self.found.append(observation)
         return observation
+
+    def _words(self) -> tuple[str, ...]:
+        case = self.brief.case
+        return (case.alert_name, *case.annotations.values())
 
     def _run(self, request: Request) -> Result:
         tool = next((each for each in self.brief.tools if each.name == request.tool), None)
         if tool is None:
             offered = ", ".join(each.name for each in self.brief.tools) or "none"
-            raise ToolError(f"there is no tool {request.tool!r} here; offered: {offered}")
+            raise MalformedCall(f"there is no tool {request.tool!r} here; offered: {offered}")
         if request.arguments is None:
-            raise ToolError("the arguments are no JSON object")
+            raise MalformedCall("the arguments are no JSON object")
         key = f"{request.tool} {json.dumps(request.arguments, sort_keys=True, default=str)}"
         self.seen[key] += 1
         if self.seen[key] > IDENTICAL_READS:
             raise ToolError("this was asked twice with the same arguments; use what it said")
-        return tool.call(self.brief.case, request.arguments)
+        return self._read(tool, request.arguments)
+
+    def _read(self, tool: Tool, arguments: Mapping[str, Any]) -> Result:
+        return tool.call(self.brief.case, arguments)
 
 
-def cap(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """The beginning and the end of a long text, with a hint how to see the rest."""
-    if len(text) <= limit:
-        return text
-    head, tail = text[: limit // 2], text[-limit // 2 :]
-    left = len(text) - limit
-    return f"{head}\n… {left} characters left out: narrow the query (match, lines, a selector) …\n{tail}"
+class Meter:
+    """What a conversation has taken of its limits."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.last_turn_at = time.monotonic() + limits.seconds * (1 - LAST_TURN_SHARE)
+        self.turns: list[Turn] = []
+
+    def count(self, turn: Turn) -> None:
+        self.turns.append(turn)
+
+    def nearly_over(self) -> bool:
+        """Whether the next turn must be the last: another one like that before would leave it nothing."""
+        return (
+            time.monotonic() > self.last_turn_at
+            or _short([turn.tokens or 0 for turn in self.turns], self.limits.tokens)
+            or _short([turn.usd or 0.0 for turn in self.turns], self.limits.usd)
+        )
+
+
+def _short(taken: Sequence[float], limit: float | None) -> bool:
+    return limit is not None and bool(taken) and sum(taken) + 2 * taken[-1] > limit
 
 
 def run_agent(brief: Brief[A], reasoner: Reasoner, toolbox: Toolbox, limits: Limits) -> A:
-    """An agent's answer, or AgentFailed. The last turn is asked without tools, so it always answers."""
-    transcript: list[Entry] = []
+    """An agent's answer, or AgentFailed. The last turn is asked without tools, so that it answers.
+
+    It begins with what the toolbox has found already.
+    """
+    transcript: list[Entry] = [*toolbox.found]
+    earlier = max((observation.turn for observation in toolbox.found), default=0)
     malformed = 0
-    deadline = time.monotonic() + limits.seconds
+    meter = Meter(limits)
     for number in range(1, limits.steps + 1):
-        final = number == limits.steps or time.monotonic() > deadline
+        final = number == limits.steps or meter.nearly_over()
         turn = reasoner.next_turn(brief, transcript, final=final)
+        meter.count(turn)
         if turn.requests and not final:
-            transcript.extend(toolbox.call(request) for request in turn.requests)
+            seen = [toolbox.call(request, turn=earlier + number) for request in turn.requests]
+            transcript.extend(seen)
+            malformed += all(each.malformed for each in seen)
+            if malformed > MAX_MALFORMED:
+                raise AgentFailed(f"{brief.agent}: malformed calls: {seen[-1].error}")
             continue
         answer, problem = _read_answer(brief, turn)
         if answer is not None:
@@ -176,7 +230,7 @@ def run_agent(brief: Brief[A], reasoner: Reasoner, toolbox: Toolbox, limits: Lim
 
 def _read_answer(brief: Brief[A], turn: Turn) -> tuple[A | None, str]:
     if turn.answer is None:
-        return None, "answer by calling the submit tool, or call one of the tools offered"
+        return None, turn.problem or "answer by calling the submit tool, or call one of the tools offered"
     try:
         return brief.answer.model_validate(clean_tree(turn.answer)), ""
     except ValidationError as error:

@@ -56,11 +56,14 @@ class Step(QueueRow):
         max_length=150, blank=True, default="", help_text="Who wanted the Healer to ask again"
     )
     rung = models.CharField(
-        max_length=12, blank=True, default="", help_text="Who reasoned: model or playbooks"
+        max_length=12, blank=True, default="", help_text="Who reasoned: model, fallback or playbooks"
     )
     rung_reason = models.CharField(max_length=300, blank=True, default="", help_text="Why not a rung higher")
     output = models.JSONField(
         null=True, help_text="The agent's typed answer; the proof's observations so far"
+    )
+    brief = models.JSONField(
+        null=True, editable=False, help_text="The case, the findings and the tools that the agent was given"
     )
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)
@@ -103,17 +106,23 @@ class ToolCall(models.Model):
 
 
 class ModelCall(models.Model):
-    """One request to a model, as it was sent and answered. `cost_usd` is null while the price is unknown."""
+    """One request to a model, as it was sent and answered. `cost_usd` is null while the price is unknown.
 
-    step = models.ForeignKey(Step, models.CASCADE, related_name="model_calls")
+    It belongs to a step, or to a replay of one: that is no part of the incident's record, but costs, too.
+    """
+
+    step = models.ForeignKey(Step, models.CASCADE, null=True, related_name="model_calls")
+    replay_of = models.ForeignKey(Step, models.CASCADE, null=True, related_name="replayed_calls")
     attempt = models.PositiveIntegerField(default=1)
     model = models.CharField(max_length=120)
     endpoint = models.CharField(max_length=200)
+    prompts = models.CharField(max_length=12, blank=True, default="", help_text="Version of the prompt files")
     request = models.JSONField()
     response = models.JSONField(null=True)
     input_tokens = models.PositiveIntegerField(null=True)
     cached_tokens = models.PositiveIntegerField(null=True)
     output_tokens = models.PositiveIntegerField(null=True)
+    reasoning_tokens = models.PositiveIntegerField(null=True, help_text="A part of the output tokens")
     cost_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
     error = models.TextField(blank=True, default="")
     started_at = models.DateTimeField(default=timezone.now)
@@ -121,9 +130,28 @@ class ModelCall(models.Model):
 
     class Meta:
         ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(step=None, replay_of__isnull=False) | Q(step__isnull=False, replay_of=None),
+                name="a_model_call_is_of_a_step_or_of_a_replay",
+            ),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.model} for step {self.step_id}"
+        return f"{self.model} for step {self.step_id or self.replay_of_id}"
+
+
+class Breaker(models.Model):
+    """A model's server that failed lately. Gone when it answers again."""
+
+    key = models.CharField(max_length=40, primary_key=True, help_text="Hash of server, model and key")
+    rung = models.CharField(max_length=300, help_text="The model, and where it is")
+    failures = models.PositiveIntegerField(default=0, help_text="In a row")
+    open_until = models.DateTimeField(null=True, help_text="Nobody asks it before; empty: it may be asked")
+    reason = models.CharField(max_length=300, blank=True, default="")
+
+    def __str__(self) -> str:
+        return self.rung
 
 
 class ActionKind(models.TextChoices):
@@ -193,9 +221,9 @@ class Action(models.Model):
                 fields=["host"], condition=Q(status="executing"), name="one_change_in_flight_per_host"
             ),
             models.UniqueConstraint(
-                fields=["incident"],
+                fields=["incident", "target"],
                 condition=Q(status__in=("proposed", "awaiting_approval", "approved", "executing")),
-                name="one_open_action_per_incident",
+                name="one_open_action_per_target",
             ),
             models.UniqueConstraint(fields=["step"], name="one_action_per_healer_step"),
         ]
@@ -231,6 +259,7 @@ class Guard(models.Model):
 __all__ = [
     "Action",
     "ActionKind",
+    "Breaker",
     "CrewRun",
     "Guard",
     "ModelCall",

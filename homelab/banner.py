@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from dotenv import dotenv_values
 
+from agents import reasoners
 from agents.budget import cap_line
+from agents.reasoners import rungs
 from homelab import firstrun, listen
 from incidents import notifications
 
-OPENAI = "https://api.openai.com/v1"
 RECEIVER = """\
 receivers:
   - name: homelab
@@ -78,7 +79,7 @@ def state() -> list[str]:
     """A line each on who reasons, on proof, on what may be changed, and on who is told."""
     told = ", ".join(name for name, _ in notifications.channels())
     return [
-        rung(),
+        ladder(),
         f"Proof: asks {shown(settings.PROMETHEUS_URL)}"
         if settings.PROMETHEUS_URL
         else "Proof unavailable (PROMETHEUS_URL is not set): what cannot be proved is not done unasked",
@@ -87,18 +88,21 @@ def state() -> list[str]:
     ]
 
 
-def has_model() -> bool:
-    return bool(settings.OPENAI_API_KEY or settings.OPENAI_BASE_URL)
-
-
-def rung() -> str:
-    """Which rung of the ladder works, where, by whose key, and for how much at most."""
-    if not has_model():
+def ladder() -> str:
+    """The rungs, each with its place, its key's origin and its cap, and which one works if not the first."""
+    lines = [rung(each) for each in rungs.configured()]
+    if not lines:
         return "Reasoning: playbooks (no OPENAI_API_KEY and no OPENAI_BASE_URL)"
-    key = f"key from {origin('OPENAI_API_KEY')}" if settings.OPENAI_API_KEY else "no key"
-    place = shown(settings.OPENAI_BASE_URL or OPENAI)
-    cap = cap_line(settings.OPENAI_MODEL, place)
-    return f"Reasoning: model {settings.OPENAI_MODEL} at {place}, {key}, {cap}"
+    works, why = reasoners.standing()
+    now = f"\n  now {works} ({why})" if why else ""
+    return "\n  then ".join([f"Reasoning: {lines[0]}", *lines[1:], "playbooks"]) + now
+
+
+def rung(of: rungs.Rung) -> str:
+    """One rung: which model, where, by whose key, and for how much at most."""
+    key = f"key from {origin(of.key_name)}" if of.api_key else "no key"
+    cap = "in your own network, so free" if of.free else cap_line(of.model, of.endpoint)
+    return f"{of.name} {of.model} at {of.endpoint}, {key}, {cap}"
 
 
 def origin(name: str) -> str:

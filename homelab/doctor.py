@@ -14,9 +14,13 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
+from agents import reasoners
+from agents.reasoners import breaker, dialects, rungs
+from agents.reasoners.openai import ModelError
+from agents.reasoners.rungs import Rung
 from agents.tools import INTEGRATIONS
 from agents.tools.base import Health
-from homelab import banner, firstrun, listen
+from homelab import banner, firstrun, fitness, listen
 from incidents import notifications
 from incidents.models import Episode
 
@@ -30,7 +34,10 @@ def examine() -> Iterator[tuple[str, Health]]:
     yield "database", database
     yield "server", check_server()
     yield "memory", check_memory()
-    yield "model", check_model()
+    for rung in rungs.configured():
+        yield rung.name, check_rung(rung, readable=bool(database.ok))
+    if not rungs.configured():
+        yield "model", Health(None, banner.ladder())
     yield "notifications", check_notifications()
     for name, integration in sorted(INTEGRATIONS.items()):
         if name == "memory":
@@ -93,28 +100,33 @@ def check_memory() -> Health:
     return Health(True, f"Qdrant at {banner.shown(settings.QDRANT_URL)}", version)
 
 
-def check_model() -> Health:
-    """The model's endpoint, by its list of models: this costs nothing."""
-    if not banner.has_model():
-        return Health(None, banner.rung())
-    base = settings.OPENAI_BASE_URL or banner.OPENAI
-    key = {"Authorization": f"Bearer {settings.OPENAI_API_KEY}"} if settings.OPENAI_API_KEY else {}
-    answer = _get("OPENAI_BASE_URL", f"{base}/models", key)
+def check_rung(rung: Rung, *, readable: bool) -> Health:
+    """A model's server by its list of models, which costs nothing; then the model by three small tasks."""
+    about = banner.rung(rung)
+    key = {"Authorization": f"Bearer {rung.api_key}"} if rung.api_key else {}
+    prefix = "OPENAI_FALLBACK" if rung.name == "fallback" else "OPENAI"
+    answer = _get(f"{prefix}_BASE_URL", f"{rung.base_url}/models", key, may_lack=True)
     if isinstance(answer, Health):
         return answer
     names = _model_names(answer)
-    if names and settings.OPENAI_MODEL not in names:
-        return Health(False, f"OPENAI_MODEL: {settings.OPENAI_MODEL} is not offered at {banner.shown(base)}")
-    return Health(True, banner.rung())
+    if names and rung.model not in names:
+        return Health(False, f"{prefix}_MODEL: {rung.model} is not offered there; {about}")
+    if why := reasoners.against_money(rung) if readable else None:
+        return Health(True, f"{about}; not tried: {why}")
+    try:
+        trial = fitness.try_out(rung)
+    except ModelError as error:
+        return Health(False, f"{error}; {about}")
+    if readable:
+        breaker.healed(breaker.trouble(rung))
+    return Health(trial.fit, f"{trial}, asked with {dialects.of(rung).words}; {about}")
 
 
 def check_notifications() -> Health:
-    """Whether the URLs can be read. Nothing is sent; the names are those of the records."""
+    """The names are those of the records. Nothing is sent; what cannot be read has stopped the start."""
     names = [name for name, _ in notifications.channels()]
     if not names:
         return Health(None, not_configured(("NOTIFY_URLS", "TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID")))
-    if wrong := notifications.unreadable():
-        return Health(False, f"NOTIFY_URLS: Apprise cannot read {', '.join(wrong)}")
     return Health(True, ", ".join(names))
 
 
@@ -140,8 +152,13 @@ def _split(urls: Any) -> Iterator[Any]:
             yield parts
 
 
-def _get(variable: str, url: str, headers: dict[str, str]) -> requests.Response | Health:
-    """The answer, or what is wrong, without the secrets that an error's own text may have."""
+def _get(
+    variable: str, url: str, headers: dict[str, str], *, may_lack: bool = False
+) -> requests.Response | Health:
+    """The answer, or what is wrong, without the secrets that an error's own text may have.
+
+    With `may_lack`, a server that has no such page is not wrong.
+    """
     place = banner.shown(url)
     try:
         answer = requests.get(url, headers=headers, timeout=TIMEOUT)
@@ -151,7 +168,7 @@ def _get(variable: str, url: str, headers: dict[str, str]) -> requests.Response 
         return Health(False, f"{variable}: cannot reach {place}: {type(error).__name__}")
     if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return Health(False, f"{place} refuses the key ({answer.status_code})")
-    if not answer.ok:
+    if not answer.ok and not (may_lack and answer.status_code == HTTPStatus.NOT_FOUND):
         return Health(False, f"{place} answered {answer.status_code}")
     return answer
 

@@ -192,6 +192,27 @@ OPENAI_BASE_URL = url("OPENAI_BASE_URL")
 OPENAI_API_KEY = optional("OPENAI_API_KEY")
 OPENAI_MODEL = read(env.str, "OPENAI_MODEL", default="gpt-4o-mini")
 OPENAI_TIMEOUT_SECONDS = number("OPENAI_TIMEOUT_SECONDS", 60, least=1)
+OPENAI_FALLBACK_BASE_URL = url("OPENAI_FALLBACK_BASE_URL")
+OPENAI_FALLBACK_API_KEY = optional("OPENAI_FALLBACK_API_KEY")
+OPENAI_FALLBACK_MODEL = optional("OPENAI_FALLBACK_MODEL")
+if OPENAI_FALLBACK_BASE_URL and OPENAI_FALLBACK_MODEL is None:
+    raise ConfigError("OPENAI_FALLBACK_BASE_URL: name its model in OPENAI_FALLBACK_MODEL")
+if OPENAI_FALLBACK_MODEL and not (
+    OPENAI_FALLBACK_BASE_URL or OPENAI_FALLBACK_API_KEY or OPENAI_BASE_URL or OPENAI_API_KEY
+):
+    raise ConfigError("OPENAI_FALLBACK_MODEL: say where it is in OPENAI_FALLBACK_BASE_URL")
+# What an agent may take in one step, and all of them together for one incident. Of the seconds, the slowest
+# tools must be done before the task's own limit.
+AGENT_STEPS = number("AGENT_STEPS", 8, least=1)
+AGENT_TOKENS = number("AGENT_TOKENS", 40_000, least=1)
+AGENT_SECONDS = number("AGENT_SECONDS", 120, least=1, most=LEASE_LIMIT_SECONDS - 30)
+AGENT_USD = dollars("AGENT_USD", 0.25)
+INCIDENT_STEPS = number("INCIDENT_STEPS", 60, least=1)
+INCIDENT_TOKENS = number("INCIDENT_TOKENS", 200_000, least=1)
+INCIDENT_SECONDS = number("INCIDENT_SECONDS", 900, least=1)
+# More incidents than that in so many seconds are a storm: models that cost money are for critical ones.
+STORM_INCIDENTS = number("STORM_INCIDENTS", 20, least=1)
+STORM_SECONDS = number("STORM_SECONDS", 600, least=1)
 LLM_BUDGET_DAILY_USD = dollars("LLM_BUDGET_DAILY_USD", 1.0)
 
 # --- memory ------------------------------------------------------------------------------------
@@ -238,3 +259,6 @@ PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5
 LOG_LEVEL = choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info").upper()
 LOG_FORMAT = choice("LOG_FORMAT", ("json", "text"), "text" if sys.stderr.isatty() else "json")
 LOGGING = logs.config(level=LOG_LEVEL, style=LOG_FORMAT)
+
+# --- for tests: the commit at which this process kills itself --------------------------------------
+CRASH_AT = optional("HOMELAB_CRASH_AT")

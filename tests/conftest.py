@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +14,10 @@ from django.test import Client
 
 from incidents.access import create_token
 from incidents.models import Role
+from tests import network_guard
 
 GOLDEN = Path(__file__).parent / "data" / "alertmanager"
-_connect = socket.socket.connect
-
-
-class NetworkReached(AssertionError):
-    """A test tried to talk to another machine."""
-
-
-def _loopback_only(self: socket.socket, address: Any) -> None:
-    host = address[0] if isinstance(address, tuple) else None
-    if host is not None and host != "localhost" and not ip_address(host.split("%")[0]).is_loopback:
-        raise NetworkReached(f"a test connects to {address}")
-    _connect(self, address)
-
-
-@pytest.fixture(autouse=True)
-def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket.socket, "connect", _loopback_only)
+network_guard.install()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ MAY_IMPORT = {
 }
 DOORS = {
     "openai": ("agents/reasoners/openai.py", "incidents/memory/embed_openai.py"),
+    "httpx2": ("agents/reasoners/openai.py",),
     "qdrant_client": ("incidents/memory/*.py",),
     "docker": ("agents/tools/docker*.py",),
     "promql_parser": ("agents/promql.py",),
@@ -30,6 +31,7 @@ DOORS = {
 # An import inside a function may hide a circle; these do not, and say so where they stand.
 LATE = {
     "agents/apps.py": "models are not importable before Django is ready",
+    "homelab/apps.py": "models are not importable before Django is ready",
     "incidents/memory/embed.py": "a library that takes long to import and may never be needed",
     "incidents/memory/index.py": "a library that takes long to import and may never be needed",
 }

@@ -1,24 +1,29 @@
-"""The ladder: model, then playbooks. Which rung worked a step, and why not a higher one, is on the step."""
+"""The ladder: model, fallback, playbooks. The step says which rung worked it, and why not a higher one."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from django.conf import settings
 
-from agents import transcript
+from agents import cassette, transcript
 from agents.budget import spent_out
-from agents.loop import A, AgentFailed, Brief, Limits, Reasoner, Toolbox, run_agent
+from agents.loop import A, AgentFailed, Brief, Limits, Toolbox, run_agent
 from agents.models import Step
-from agents.reasoners import openai
+from agents.reasoners import breaker, rungs, storm
+from agents.reasoners import limits as limits_of
+from agents.reasoners.openai import ModelError, OpenAIReasoner
 from agents.reasoners.playbook import PlaybookReasoner
+from agents.reasoners.rungs import Rung
+from incidents.models import Incident
 
 logger = logging.getLogger(__name__)
 THINKERS = frozenset({Step.Agent.MONITOR, Step.Agent.ANALYST, Step.Agent.HEALER})
+PLAYBOOK_LIMITS = Limits(steps=8, seconds=60.0)
 
 
 # Two workers are left for looks, actions and messages, however slow the model is.
@@ -28,7 +33,7 @@ _slots = threading.BoundedSemaphore(max(1, settings.WORKER_THREADS - 2))
 @contextmanager
 def slot(agent: str) -> Iterator[bool]:
     """A place to talk to the model from; False when all are taken. Agents that ask no model need none."""
-    needs_one = openai.configured() and agent in THINKERS
+    needs_one = bool(rungs.configured()) and agent in THINKERS
     taken = needs_one and _slots.acquire(blocking=False)
     try:
         yield bool(taken) or not needs_one
@@ -37,28 +42,73 @@ def slot(agent: str) -> Iterator[bool]:
             _slots.release()
 
 
-def think(step: Step, brief: Brief[A], limits: Limits) -> A:
-    """An agent's answer from the highest rung that can give one; the step keeps the rung and the reason."""
-    reasoner, why_not = _model(step, brief)
-    if reasoner is not None:
+def think(step: Step, brief: Brief[A]) -> A:
+    """An agent's answer from the highest rung that can give one; the step keeps the rung and the reason.
+
+    What a rung read before it failed is where the next one begins.
+    """
+    step.brief = cassette.record(brief)
+    toolbox = Toolbox(brief, transcript.recorder(step))
+    deadline = time.monotonic() + settings.AGENT_SECONDS
+    reasons: list[str] = []
+    for rung in rungs.configured():
         try:
-            return _run(step, brief, reasoner, limits)
-        except (AgentFailed, openai.ModelError) as error:
-            why_not = str(error)
-            logger.warning("%s goes down to playbooks: %s", brief.agent, why_not)
-    step.rung_reason = why_not
-    return _run(step, brief, PlaybookReasoner(), limits)
+            answer = _climb(step, brief, rung, toolbox, deadline)
+        except _Down as reason:
+            logger.warning("%s goes down from %s: %s", brief.agent, rung.name, reason)
+            reasons.append(f"{rung.name}: {reason}")
+            continue
+        step.rung, step.rung_reason = rung.name, "; ".join(reasons)
+        return answer
+    step.rung, step.rung_reason = PlaybookReasoner.rung, "; ".join(reasons) or "no model is configured"
+    return run_agent(brief, PlaybookReasoner(), toolbox, PLAYBOOK_LIMITS)
 
 
-def _model(step: Step, brief: Brief[Any]) -> tuple[Reasoner | None, str]:
-    """The model's reasoner, or why there is none."""
-    if not openai.configured():
-        return None, "no model is configured"
-    if why := spent_out():
-        return None, why
-    return openai.OpenAIReasoner.from_settings(step), ""
+def standing() -> tuple[str, str]:
+    """Which rung would work a critical incident now, and why not a higher one. Nobody is asked."""
+    reasons: list[str] = []
+    for rung in rungs.configured():
+        why = against_money(rung) or breaker.is_open(breaker.trouble(rung))
+        if why is None:
+            return rung.name, "; ".join(reasons)
+        reasons.append(f"{rung.name}: {why}")
+    return PlaybookReasoner.rung, "; ".join(reasons) or "no model is configured"
 
 
-def _run(step: Step, brief: Brief[A], reasoner: Reasoner, limits: Limits) -> A:
-    step.rung = reasoner.rung
-    return run_agent(brief, reasoner, Toolbox(brief, transcript.recorder(step)), limits)
+class _Down(Exception):
+    """Why a rung gave no answer."""
+
+
+def _climb(step: Step, brief: Brief[A], rung: Rung, toolbox: Toolbox, deadline: float) -> A:
+    """The answer of a model, or _Down."""
+    if why := against(step.run.incident, rung):
+        raise _Down(why)
+    limits = limits_of.left(step, rung, deadline - time.monotonic())
+    if isinstance(limits, str):
+        raise _Down(limits)
+    trouble = breaker.trouble(rung)
+    if why := breaker.admit(trouble):
+        raise _Down(why)
+    reasoner = OpenAIReasoner.for_step(
+        step, rung, seconds=limits.seconds, refusal=lambda: against_money(rung)
+    )
+    try:
+        answer = run_agent(brief, reasoner, toolbox, limits)
+    except ModelError as error:
+        if error.trouble:
+            breaker.failed(rung, str(error), pause=error.pause)
+        raise _Down(str(error)) from error
+    except AgentFailed as error:  # it answered, if only nonsense
+        breaker.healed(trouble)
+        raise _Down(str(error)) from error
+    breaker.healed(trouble)
+    return answer
+
+
+def against(incident: Incident, rung: Rung) -> str | None:
+    """Why a rung must not work an incident now; None when nothing is against it."""
+    return against_money(rung) or storm.refusal(incident, rung)
+
+
+def against_money(rung: Rung) -> str | None:
+    return None if rung.free else spent_out()

@@ -14,13 +14,23 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from agents.schemas import schema_of
+
 
 class ToolError(Exception):
-    """A tool could not answer; the text is for the agent. `retryable`: the same call may work later."""
+    """A tool could not answer; the text is for the agent. `retryable`: the same call may work later.
 
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
+    `unanswered`: a request went out and nobody heard its answer, so what it asked for may happen.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False, unanswered: bool = False) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.unanswered = unanswered
+
+
+class MalformedCall(ToolError):
+    """There is no such tool, or its arguments are wrong: the caller's mistake."""
 
 
 @dataclass(frozen=True)
@@ -76,26 +86,27 @@ class Tool:
     function: Callable[..., Result]
     # words of an alert (its name, expression, labels) that make this tool relevant
     topics: tuple[str, ...] = ()
+    always: bool = False  # offered for every alert
 
     @property
-    def schema(self) -> dict[str, Any]:
-        """JSON schema of the arguments, without pydantic's titles."""
-        schema = self.arguments.model_json_schema()
-        schema.pop("title", None)
-        for each in schema.get("properties", {}).values():
-            each.pop("title", None)
-        return schema
+    def schema(self) -> Mapping[str, Any]:
+        """JSON schema of the arguments."""
+        return schema_of(self.arguments)
 
     def call(self, case: Case, arguments: Mapping[str, Any]) -> Result:
         """Run with checked arguments; ToolError when they are wrong or the tool cannot answer."""
+        checked = self.checked(arguments)
+        return self.function(case, **{name: getattr(checked, name) for name in type(checked).model_fields})
+
+    def checked(self, arguments: Mapping[str, Any]) -> BaseModel:
+        """The arguments with their defaults; ToolError when they are wrong."""
         try:
-            checked = self.arguments.model_validate(dict(arguments))
+            return self.arguments.model_validate(dict(arguments))
         except ValidationError as error:
             problems = "; ".join(
                 f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}" for each in error.errors()
             )
-            raise ToolError(f"wrong arguments for {self.name}: {problems}") from error
-        return self.function(case, **{name: getattr(checked, name) for name in type(checked).model_fields})
+            raise MalformedCall(f"wrong arguments for {self.name}: {problems}") from error
 
 
 def _arguments_model(function: Callable[..., Result]) -> type[BaseModel]:
@@ -117,7 +128,7 @@ def register(integration: Integration) -> Integration:
 
 
 def tool(
-    integration: Integration, *, topics: tuple[str, ...] = ()
+    integration: Integration, *, topics: tuple[str, ...] = (), always: bool = False
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Register a function `(case, *, argument…) -> Result` as a reading tool."""
 
@@ -129,6 +140,7 @@ def tool(
             arguments=_arguments_model(function),
             function=function,
             topics=topics,
+            always=always,
         )
         return function
 
@@ -146,6 +158,7 @@ __all__ = [
     "Case",
     "Health",
     "Integration",
+    "MalformedCall",
     "Result",
     "Tool",
     "ToolError",

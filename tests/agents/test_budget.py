@@ -38,7 +38,7 @@ def test_an_unknown_price_is_none_and_never_zero(changes: dict[str, object]) -> 
 
 def test_the_banner_says_when_the_cap_cannot_count(settings) -> None:
     settings.LLM_BUDGET_DAILY_USD = 1.0
-    assert budget.cap_line("gpt-4o-mini", OPENAI) == "at most $1.00 a day, then playbooks"
+    assert budget.cap_line("gpt-4o-mini", OPENAI) == "at most $1.00 a day"
     assert "price is not known" in budget.cap_line("mine", "http://127.0.0.1:11434/v1")
     settings.LLM_BUDGET_DAILY_USD = None
     assert budget.cap_line("mine", OPENAI) == "no cap"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +20,6 @@ from agents.loop import (
     Request,
     Toolbox,
     Turn,
-    cap,
     run_agent,
 )
 from agents.tools.base import Case, Health, Integration, Result, Tool, ToolError, _arguments_model
@@ -35,6 +35,11 @@ def look(case: Case, lines: int = 10) -> Result:
     return Result(f"{lines} lines, token=abc123", {"lines": lines, "secret": "api_key=zzz"})
 
 
+def shout(case: Case) -> Result:
+    """Shout."""
+    return Result("a" * 5000 + "b" * 5000)
+
+
 LOOK = Tool(
     "look",
     "Look.",
@@ -42,6 +47,7 @@ LOOK = Tool(
     _arguments_model(look),
     look,
 )
+SHOUT = replace(LOOK, name="shout", arguments=_arguments_model(shout), function=shout)
 BRIEF = Brief("monitor", CASE, Triage, (LOOK,))
 
 
@@ -126,9 +132,62 @@ def test_time_over_makes_the_next_turn_final() -> None:
 
 
 def test_long_output_is_capped_with_a_hint_and_kept_whole() -> None:
-    text = "a" * 5000 + "b" * 5000
-    shown = cap(text)
-    assert len(shown) < 4200
-    assert "6000 characters left out: narrow the query" in shown
-    assert shown.startswith("a")
-    assert shown.endswith("b")
+    reasoner = Scripted(Turn((Request("c1", "shout", {}),)), Turn(answer=ANSWER))
+    brief = replace(BRIEF, tools=(SHOUT,))
+    seen: list[Observation] = []
+    run_agent(brief, reasoner, Toolbox(brief, seen.append), Limits())
+    assert len(seen[0].full) == 10_000
+    assert len(seen[0].text) < 4200
+    assert "characters left out: narrow the query" in seen[0].text
+
+
+def used(tokens: int | None = None, usd: float | None = None, lines: int = 1) -> Turn:
+    return replace(call(lines=lines), tokens=tokens, usd=usd)
+
+
+@pytest.mark.parametrize(
+    ("limits", "turn"),
+    [(Limits(tokens=4000), used(tokens=1000)), (Limits(usd=0.4), used(usd=0.1))],
+    ids=["tokens", "dollars"],
+)
+def test_the_last_turn_comes_while_there_is_room_for_it(limits: Limits, turn: Turn) -> None:
+    turns = [replace(turn, requests=call(lines=lines).requests) for lines in (1, 2, 3)]
+    reasoner = Scripted(*turns, Turn(answer=ANSWER))
+    run(reasoner, limits)
+    assert [final for _, final in reasoner.told] == [False, False, False, True]
+
+
+def test_the_last_quarter_of_the_seconds_is_for_the_last_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("agents.loop.time.monotonic", lambda: now[0])
+
+    class Slow(Scripted):
+        def next_turn(self, *args: Any, **options: Any) -> Turn:
+            now[0] += 38.0
+            return super().next_turn(*args, **options)
+
+    reasoner = Slow(call(lines=1), call(lines=2), Turn(answer=ANSWER))
+    run(reasoner, Limits(seconds=100))
+    assert [final for _, final in reasoner.told] == [False, False, True]
+
+
+def test_a_turn_of_unknown_cost_is_bound_by_the_steps() -> None:
+    reasoner = Scripted(used(lines=1), used(lines=2), Turn(answer=ANSWER))
+    run(reasoner, Limits(tokens=1, usd=0.01))
+    assert [final for _, final in reasoner.told] == [False, False, False]
+
+
+def test_malformed_calls_are_borne_twice() -> None:
+    with pytest.raises(AgentFailed, match="malformed calls: there is no tool 'rm'"):
+        run(Scripted(*[Turn((Request("c", "rm", {}),))] * 3))
+
+
+def test_the_next_reasoner_begins_with_what_the_last_one_found() -> None:
+    toolbox = Toolbox(BRIEF, lambda observation: None)
+    with pytest.raises(AgentFailed):
+        run_agent(BRIEF, Scripted(call(lines=3), *[Turn(said="Hm.")] * 3), toolbox, Limits())
+    second = Scripted(call(lines=4), Turn(answer=ANSWER))
+    run_agent(BRIEF, second, toolbox, Limits())
+    begun_with, _ = second.told[0]
+    assert [(entry.text, entry.turn) for entry in begun_with] == [("3 lines, token=[redacted]", 1)]
+    assert [entry.turn for entry in second.told[1][0]] == [1, 2]

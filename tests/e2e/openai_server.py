@@ -28,6 +28,7 @@ Json = dict[str, Any]
 CACHE_BLOCK = 128  # tokens: prompts are cached in blocks of this size ...
 CACHE_MINIMUM = 1024  # ... once they are at least this long
 DIMENSIONS = 64
+DRIPS = 100
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Response:
     """What the server sends: a completion made of ``message``, or ``body`` as it is.
 
     ``delay`` seconds pass first. With ``hang`` nothing is ever sent and the connection is
-    dropped when the server closes. ``usage`` overrides parts of the usage that is counted.
+    dropped when the server closes. With ``cut`` the connection ends in the middle of the body; with
+    ``drip`` the body comes after DRIPS blanks, one every so many seconds. ``usage`` overrides parts of the
+    usage that is counted; None leaves it out.
     """
 
     status: int = 200
@@ -43,9 +46,11 @@ class Response:
     message: Json | None = None
     body: bytes | Json = b""
     finish_reason: str | None = None
-    usage: Json = field(default_factory=dict)
+    usage: Json | None = field(default_factory=dict)
     delay: float = 0.0
     hang: bool = False
+    cut: bool = False
+    drip: float = 0.0
 
 
 Script = Callable[[Json], "Json | Response"]
@@ -176,8 +181,9 @@ class OpenAIServer:
             "created": int(time.time()),
             "model": request["model"],
             "choices": [choice],
-            "usage": {**self._usage(request, message), **response.usage},
         }
+        if response.usage is not None:
+            body["usage"] = {**self._usage(request, message), **response.usage}
         return replace(response, body=body)
 
     def _usage(self, request: Json, message: Json) -> Json:
@@ -236,11 +242,26 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         content = response.body if isinstance(response.body, bytes) else json.dumps(response.body).encode()
+        if response.drip:
+            self._drip(response.drip, content)
+            return
         self.send_response(response.status)
         fixed = {"Content-Type": "application/json", "x-request-id": f"req_{uuid.uuid4().hex}"}
         for name, value in {**fixed, **response.headers, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
         self.end_headers()
+        self.wfile.write(content[: len(content) // 2] if response.cut else content)
+        self.close_connection = self.close_connection or response.cut
+
+    def _drip(self, seconds: float, content: bytes) -> None:
+        """As a proxy does that keeps the line open while a model thinks."""
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        for _ in range(DRIPS):
+            self.server.owner.closing.wait(seconds)
+            self.wfile.write(b" ")
         self.wfile.write(content)
 
 

@@ -6,9 +6,11 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from agents import services
@@ -32,6 +34,8 @@ NAMES = [
     "alone",
     "rejected",
     "modelled",
+    "replayed",
+    "fallen",
     "first",
     "second",
 ]
@@ -212,7 +216,7 @@ def test_without_prometheus_nothing_is_done_alone_and_the_proof_is_named_unavail
     settings.PROMETHEUS_URL = None
     drive_to_status(incident, "awaiting_approval")
     decision = str(incident.actions.get().decision)
-    assert "proof unavailable" in decision
+    assert "proof unavailable: PROMETHEUS_URL is not set" in decision
     assert url in decision  # the Prometheus that the alert came from
 
 
@@ -268,6 +272,40 @@ def test_the_same_crew_works_through_a_model(broken_world: World, settings) -> N
     assert [claim["found"] for claim in claims] == [True, False]  # the invention is struck, and kept
     sent = sum(len(request.body) for request in server.requests)
     print(f"{len(server.chats)} model calls, {sent} bytes of prompts")
+    assert sent <= 30_000  # four agents, one tool each
+
+
+def test_the_playbooks_replay_a_models_incident_without_its_world(broken_world: World, settings) -> None:
+    incident = break_down(broken_world, "replayed")
+    with oai.OpenAIServer(sensible_model) as server:
+        settings.OPENAI_BASE_URL = server.base_url
+        incident = drive_to_end(incident)
+    settings.PROMETHEUS_URL, settings.DOCKER_HOSTS, settings.OPENAI_BASE_URL = None, {}, None
+    events = incident.events.count()
+    out = StringIO()
+    call_command("replay", incident.pk, stdout=out)
+    print(out.getvalue())
+    assert "exited with code 137 without anybody having stopped it" in out.getvalue()
+    assert "right        yes: by the proof yes" in out.getvalue()
+    assert "not recorded: docker_logs" in out.getvalue()  # the model had not read them
+    assert incident.events.count() == events
+
+
+def test_with_the_model_down_the_fallback_works_the_incident(broken_world: World, settings) -> None:
+    incident = break_down(broken_world, "fallen")
+    with (
+        oai.OpenAIServer(lambda request: oai.rate_limited(300)) as down,
+        oai.OpenAIServer(sensible_model) as small,
+    ):
+        settings.OPENAI_BASE_URL = down.base_url
+        settings.OPENAI_FALLBACK_BASE_URL, settings.OPENAI_FALLBACK_MODEL = small.base_url, "small"
+        incident = drive_to_end(incident)
+    print(timeline(incident))
+    assert (incident.verdict, incident.rung, incident.certainty) == ("verified", "fallback", "CONFIRMED")
+    assert len(down.chats) == 1  # the next agents did not wait for it again
+    reasons = incident.runs.get().steps.exclude(rung="").order_by("id").values_list("rung_reason", flat=True)
+    assert "429" in reasons[0]
+    assert all("left alone until" in reason for reason in reasons[1:])
 
 
 def test_two_containers_of_one_group_are_both_healed(broken_world: World) -> None:
