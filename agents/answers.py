@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 Certainty = Literal["CONFIRMED", "LIKELY", "INCONCLUSIVE"]
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -26,8 +27,8 @@ class Claim(Answer):
     """One statement with its proof: a tool call of this incident and a literal piece of its output."""
 
     text: Text
-    call_id: str = Field(max_length=80, description="Id of the tool call whose output says so")
-    quote: str = Field(min_length=4, max_length=500, description="Copied literally from that output")
+    call_id: str = Field(max_length=80, description="Id of that tool call")
+    quote: str = Field(min_length=1, max_length=500, description="Copied exactly from that output")
 
 
 class Diagnosis(Answer):
@@ -39,9 +40,7 @@ class Diagnosis(Answer):
     dropped: list[str] = Field(
         default_factory=list, max_length=8, description="Hypotheses weighed and dropped"
     )
-    code: str = Field(
-        default="", max_length=80, description="Name of the playbook's cause; models leave it empty"
-    )
+    code: SkipJsonSchema[str] = Field(default="", max_length=80)  # the playbook's cause; no model's business
 
 
 class Remediation(Answer):

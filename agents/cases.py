@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.db import transaction
 
 from agents import promql
 from agents.tools import docker
@@ -76,10 +77,12 @@ def bind_targets(incident: Incident) -> None:
         refresh_inventory()
     for episode in unbound:
         target = inventory.bind(episode.labels).target
-        if target is not None:
+        if target is None:
+            continue
+        with transaction.atomic():  # an alert that is bound is not looked at again, nor its incident
             Episode.objects.filter(pk=episode.pk).update(target=target)
             Incident.objects.filter(pk=incident.pk, target=None).update(target=target)
-            incident.target = incident.target or target
+        incident.target = incident.target or target
 
 
 def refresh_inventory() -> docker.Listing:

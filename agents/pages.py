@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 
 from agents import cases, pauses
 from agents.models import Action, CrewRun, Step, ToolCall
+from agents.reasoners import rungs
 from incidents import liveness, memory
 from incidents.access import Caller
 from incidents.models import Episode, Incident, Role
@@ -82,14 +83,14 @@ def _headline(incident: Incident) -> str:
 
 def configured() -> list[Part]:
     """Every integration, by name and place; never a secret."""
-    model = settings.OPENAI_MODEL if settings.OPENAI_API_KEY or settings.OPENAI_BASE_URL else None
+    models = ", then ".join(rung.model for rung in rungs.configured()) or None
     told = ", ".join(name for name, _url in channels()) or None
     hosts = ", ".join(sorted(settings.DOCKER_HOSTS)) or None
     return [
         Part("Prometheus", place(settings.PROMETHEUS_URL), "proof that something is fixed"),
         Part("Alertmanager", place(settings.ALERTMANAGER_URL), "alerts that no delivery brought"),
         Part("Docker", hosts, "looking at containers, restarting them"),
-        Part("Model", model, "without one, playbooks do the work"),
+        Part("Model", models, "without one, playbooks do the work"),
         Part("Telling people", told, "NOTIFY_URLS"),
         Part("Qdrant", place(settings.QDRANT_URL) or "in this process", "the memory's index"),
     ]

@@ -9,6 +9,8 @@ from agents.loop import Observation
 from agents.models import CrewRun, Step, ToolCall
 from incidents.models import Target
 
+RECALL = "recall_incidents"
+
 
 def recorder(step: Step) -> Callable[[Observation], None]:
     """Writes each observation of a step as a row, at once."""
@@ -16,7 +18,7 @@ def recorder(step: Step) -> Callable[[Observation], None]:
     def record(observation: Observation) -> None:
         ToolCall.objects.create(
             step=step,
-            attempt=step.attempts,
+            attempt=step.fence,
             call_id=observation.request.id,
             tool=observation.request.tool,
             arguments=dict(observation.request.arguments or {}),
@@ -30,13 +32,22 @@ def recorder(step: Step) -> Callable[[Observation], None]:
     return record
 
 
-def outputs(run: CrewRun) -> dict[str, str]:
-    """Call id to whole stored output, of every step of a run."""
-    return dict(ToolCall.objects.filter(step__run=run).values_list("call_id", "output"))
+def outputs(run: CrewRun, *, but: Step | None = None) -> tuple[dict[str, str], set[str]]:
+    """Call id to whole stored output, of every step of a run but one; and which of them tell of the past."""
+    calls = ToolCall.objects.filter(step__run=run)
+    if but is not None:
+        calls = calls.exclude(step=but)
+    rows = list(calls.values_list("call_id", "tool", "output"))
+    return {pk: output for pk, _, output in rows}, {pk for pk, tool, _ in rows if tool == RECALL}
 
 
 def answer_of(run: CrewRun, agent: Step.Agent, focus: Target | None = None) -> dict[str, Any] | None:
     """An agent's last typed answer in a run, about one target when that is given."""
-    steps = run.steps.filter(agent=agent, state="done")
-    step = (steps.filter(focus=focus) if focus else steps).order_by("-number").first()
+    step = last(run, agent, focus)
     return step.output if step else None
+
+
+def last(run: CrewRun, agent: Step.Agent, focus: Target | None = None) -> Step | None:
+    """An agent's last step that is done, about one target when that is given."""
+    steps = run.steps.filter(agent=agent, state="done")
+    return (steps.filter(focus=focus) if focus else steps).order_by("-number").first()

@@ -50,9 +50,11 @@ class ModelCallSerializer(RecordSerializer):
             "attempt",
             "model",
             "endpoint",
+            "prompts",
             "input_tokens",
             "cached_tokens",
             "output_tokens",
+            "reasoning_tokens",
             "cost_usd",
             "error",
             "started_at",
@@ -80,6 +82,7 @@ class StepSerializer(RecordSerializer):
             "rung",
             "rung_reason",
             "attempts",
+            "lost_leases",
             "output",
             "error",
             "created_at",
@@ -93,6 +96,7 @@ class StepSerializer(RecordSerializer):
 class CrewRunSerializer(RecordSerializer):
     """One investigation of an incident."""
 
+    whole = True
     steps = StepSerializer(many=True, read_only=True)
 
     class Meta:

@@ -160,10 +160,17 @@ class ClaimSpec(Part):
         found = re.search(self.pattern, observation.full, re.MULTILINE) if observation else None
         if observation is None or found is None:
             return None
-        quote = found[0].strip()[:MAX_QUOTE]
+        quote = _cut(found[0].strip())
         if len(quote) < MIN_QUOTE:
             return None
         return {"text": view.fill(self.text), "call_id": observation.request.id, "quote": quote}
+
+
+def _cut(quote: str) -> str:
+    """Not longer than a quote may be, and no word cut in two."""
+    if len(quote) <= MAX_QUOTE:
+        return quote
+    return re.sub(r"\w*$", "", quote[: MAX_QUOTE + 1])[:MAX_QUOTE] or quote[:MAX_QUOTE]
 
 
 class Cause(Part):

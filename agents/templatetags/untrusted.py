@@ -17,12 +17,17 @@ from incidents.notifications import duration
 
 register = template.Library()
 WEB = ("http", "https")
+LONGEST = 4000
 
 
 @register.filter
 def web_link(address: Any) -> SafeString | str:
-    """A link for http and https, which tells the other side nothing of us; anything else as plain text."""
+    """A link for http and https, which tells the other side nothing of us; anything else as plain text, cut
+    to what a page can bear.
+    """
     text = str(address or "")
+    if len(text) > LONGEST:
+        return f"{text[:LONGEST]}…"
     try:
         parts = urlsplit(text)
     except ValueError:

@@ -19,7 +19,7 @@ INTEGRATION = register(
 )
 
 
-@tool(INTEGRATION)
+@tool(INTEGRATION, always=True)
 def recall_incidents(
     case: Case,
     query: Annotated[

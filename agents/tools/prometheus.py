@@ -80,7 +80,7 @@ def prometheus_query(case: Case, expr: Expression) -> Result:
     at = prometheus.now()
     rows = prometheus.instant(expr, at)
     lines = [f"{metric(row.labels)}: {number(row.value)}" for row in rows]
-    head = [f"query: {one_line(expr)}", f"time: {utc(at)}", f"rows: {len(rows)}"]
+    head = [f"time: {utc(at)}", f"rows: {len(rows)}"]
     head += [f"warning: {one_line(each)}" for each in rows.warnings]
     return Result(
         "\n".join([*head, *capped(lines, MAX_ROWS, "a label matcher, sum by (…) or topk(10, …)")]),
@@ -104,7 +104,6 @@ def prometheus_range(
     summaries = [summary(each, end=end, step=step) for each in series]
     lines = [summary_line(each) for each in summaries]
     head = [
-        f"query: {one_line(expr)}",
         f"window: {minutes} min to {utc(end)}, a point every {step:g} s",
         f"series: {len(series)}",
     ]
@@ -121,9 +120,7 @@ def prometheus_rule(case: Case, alert_name: str | None = None) -> Result:
     rules = client().rule(name)
     texts = [rule_text(each) for each in rules]
     return Result(
-        "\n".join(
-            [f"rules named {one_line(name)}: {len(rules)}", *capped(texts, MAX_ROWS, "a query on ALERTS")]
-        ),
+        "\n".join([f"rules of this name: {len(rules)}", *capped(texts, MAX_ROWS, "a query on ALERTS")]),
         {"count": len(rules), "rules": [rule_data(each) for each in rules[:MAX_ROWS]]},
     )
 

@@ -187,7 +187,7 @@ def test_the_history_is_asked_for_on_a_grid_that_meets_the_start(fake: FakeProme
 def test_a_query(fake: FakePrometheus) -> None:
     fake.rows["x"] = [({"__name__": "x", "b": 'q"\n', "a": "1"}, "1.5"), ({}, "NaN"), ({"c": "d"}, "+Inf")]
     result = call("prometheus_query", expr="x")
-    assert result.text.splitlines()[3:] == [r'x{a="1",b="q\"\n"}: 1.5', "{}: NaN", '{c="d"}: +Inf']
+    assert result.text.splitlines()[2:] == [r'x{a="1",b="q\"\n"}: 1.5', "{}: NaN", '{c="d"}: +Inf']
     assert [row["value"] for row in result.data["rows"]] == [1.5, None, None]
 
 
@@ -244,6 +244,18 @@ def test_answers_of_another_shape_are_tool_errors(fake: FakePrometheus, body: An
         Prometheus(fake.url).instant("x")
 
 
+@pytest.mark.parametrize(
+    ("tool", "argument"),
+    [("prometheus_query", "expr"), ("prometheus_range", "expr"), ("prometheus_rule", "alert_name")],
+)
+def test_what_was_asked_is_not_in_the_answer_where_it_could_be_quoted(
+    fake: FakePrometheus, tool: str, argument: str
+) -> None:
+    fake.paths["rules"] = {"groups": []}
+    asked: dict[str, Any] = {argument: "the_disk_is_full"}
+    assert "the_disk_is_full" not in call(tool, **asked).text
+
+
 def test_a_range_is_summed_up_per_series(fake: FakePrometheus) -> None:
     step = 60
     times = [NOW - 3600 + number * step for number in range(61)]
@@ -256,7 +268,7 @@ def test_a_range_is_summed_up_per_series(fake: FakePrometheus) -> None:
         ({"s": "short"}, [(times[-1], "1")]),
     ]
     result = call("prometheus_range", expr="x")
-    lines = {line.partition(":")[0]: line for line in result.text.splitlines()[3:]}
+    lines = {line.partition(":")[0]: line for line in result.text.splitlines()[2:]}
     assert lines['{s="up"}'] == '{s="up"}: min=0 max=60 first=0 last=60 trend=rising points=61'
     assert "trend=falling" in lines['{s="down"}']
     assert "trend=steady" in lines['{s="flat"}']

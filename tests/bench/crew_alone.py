@@ -1,0 +1,59 @@
+"""The crew's part of the benchmark, in a process of its own: works incidents one by one.
+
+Prints what each took: seconds, and how many of them were on a processor.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import django
+
+django.setup()
+
+from django.conf import settings  # noqa: E402 what follows needs Django to be ready
+from django.core.management import call_command  # noqa: E402
+
+from agents import advance  # noqa: E402
+from agents.models import Step  # noqa: E402
+from incidents import intake  # noqa: E402
+from incidents.alertmanager import parse_webhook  # noqa: E402
+
+WARM_UP = 3
+
+
+def main(count: int, instance: str, expression: str) -> None:
+    call_command("migrate", verbosity=0)
+    took = [_work(number, instance, expression) for number in range(count)]
+    print(json.dumps(took[WARM_UP:]))
+
+
+def _work(number: int, instance: str, expression: str) -> tuple[float, float]:
+    """From the accepted alert until the Communicator has told people."""
+    labels = {"alertname": f"Down{number}", "severity": "warning", "job": "web", "instance": instance}
+    alert = {
+        "status": "firing",
+        "labels": labels,
+        "annotations": {"summary": "web does not answer", "run": f"{number}"},
+        "startsAt": datetime.now(UTC).isoformat(),
+        "generatorURL": f"{settings.PROMETHEUS_URL}/graph?g0.expr={quote(expression)}",
+    }
+    body = json.dumps({"version": "4", "groupKey": f"g{number}", "alerts": [alert]}).encode()
+    [incident] = intake.receive(source="alertmanager", body=body, webhook=parse_webhook(body)).incidents
+    steps = Step.objects.filter(run__incident=incident)
+    began, worked = time.perf_counter(), time.process_time()
+    while not steps.filter(agent=Step.Agent.COMMUNICATOR, state="done").exists():
+        advance.start_waiting_runs()
+        for pk in steps.exclude(agent=Step.Agent.PROOF).filter(state="waiting").values_list("pk", flat=True):
+            advance.advance(pk)
+        if time.perf_counter() - began > 60:
+            raise TimeoutError(f"incident {incident} is not worked")
+    return time.perf_counter() - began, time.process_time() - worked
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
