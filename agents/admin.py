@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from agents import services
+from agents import pauses, services
 from agents.models import Action, Breaker, CrewRun, ModelCall, Pause, Step, ToolCall
 from agents.pauses import UnknownScope, check_scope
 from incidents.access import caller_of
@@ -137,7 +137,7 @@ class PauseAdmin(RecordAdmin):
 
     def save_model(self, request: HttpRequest, obj: Pause, form: ModelForm, change: bool) -> None:
         by = request.user.get_username()
-        obj.pk = services.pause(scope=obj.scope, until=obj.until, by=by, reason=obj.reason).pk
+        obj.pk = pauses.pause(scope=obj.scope, until=obj.until, by=by, reason=obj.reason).pk
 
     @admin.action(description="Lift", permissions=["lift"])
     def lift(self, request: HttpRequest, queryset: QuerySet[Pause]) -> None:
@@ -146,7 +146,7 @@ class PauseAdmin(RecordAdmin):
             if pause.lifted_at is not None:
                 not_done.append(f"{pause} was lifted before")
                 continue
-            services.lift(pause, by=request.user.get_username())
+            pauses.lift(pause, by=request.user.get_username())
             done += 1
         tell_changed(self, request, done=done, what="lifted", not_done=not_done)
 

@@ -1,12 +1,19 @@
-"""What a pause may cover. A scope with a typing error would be a brake that does not brake."""
+"""The brakes: while a pause holds, `authorize()` refuses every change in its scope.
+
+A scope with a typing error would be a brake that does not brake.
+"""
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from agents.models import Pause
-from incidents.models import Target
+from incidents import services as incident_services
+from incidents.models import Event, Target
 
 HOST_PREFIX = "host:"
 
@@ -32,3 +39,20 @@ def in_force() -> QuerySet[Pause]:
     """Pauses that hold at this moment, the latest first."""
     still = Q(until=None) | Q(until__gt=timezone.now())
     return Pause.objects.filter(still, lifted_at=None).order_by("-id")
+
+
+@transaction.atomic
+def pause(*, scope: str, until: datetime | None, by: str, reason: str) -> Pause:
+    row = Pause.objects.create(scope=scope, until=until, by=by, reason=reason)
+    incident_services.record(
+        None, Event.Kind.PAUSED, by, f"paused {scope}", {"pause": row.pk, "reason": reason}
+    )
+    return row
+
+
+@transaction.atomic
+def lift(row: Pause, *, by: str) -> None:
+    if Pause.objects.filter(pk=row.pk, lifted_at=None).update(lifted_at=timezone.now()):
+        incident_services.record(
+            None, Event.Kind.RESUMED, by, f"lifted the pause of {row.scope}", {"pause": row.pk}
+        )

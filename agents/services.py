@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +12,7 @@ from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from agents.actions import TargetState, digest
-from agents.models import Action, ActionKind, CrewRun, Guard, Pause, Step
+from agents.models import Action, ActionKind, CrewRun, Guard, Step
 from agents.policy import Decision
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Target
@@ -333,20 +333,3 @@ def settle_outcomes(incident: Incident, *, firing: Collection[int], cleared: Col
             change(action, Action.Status(action.status), helped=False)
         elif mine & set(cleared):
             change(action, Action.Status(action.status), helped=True)
-
-
-@transaction.atomic
-def pause(*, scope: str, until: datetime | None, by: str, reason: str) -> Pause:
-    row = Pause.objects.create(scope=scope, until=until, by=by, reason=reason)
-    incident_services.record(
-        None, Event.Kind.PAUSED, by, f"paused {scope}", {"pause": row.pk, "reason": reason}
-    )
-    return row
-
-
-@transaction.atomic
-def lift(row: Pause, *, by: str) -> None:
-    if Pause.objects.filter(pk=row.pk, lifted_at=None).update(lifted_at=timezone.now()):
-        incident_services.record(
-            None, Event.Kind.RESUMED, by, f"lifted the pause of {row.scope}", {"pause": row.pk}
-        )

@@ -15,7 +15,7 @@ from rest_framework.mixins import RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents import services
+from agents import pauses, services
 from agents.api import serializers
 from agents.models import Action, CrewRun, Pause
 from incidents.access import caller
@@ -98,7 +98,7 @@ class PauseViewSet(Records):
         """Pause a scope."""
         wanted = serializers.NewPauseSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        pause = services.pause(by=caller(request).name, **wanted.validated_data)
+        pause = pauses.pause(by=caller(request).name, **wanted.validated_data)
         return Response(self.get_serializer(pause).data, status=status.HTTP_201_CREATED)
 
     @extend_schema(request=None, responses={200: serializers.PauseSerializer})
@@ -106,6 +106,6 @@ class PauseViewSet(Records):
     def lift(self, request: Request, pk: str) -> Response:
         """End a pause now. One that was lifted before stays as it was."""
         pause = self.get_object()
-        services.lift(pause, by=caller(request).name)
+        pauses.lift(pause, by=caller(request).name)
         pause.refresh_from_db()
         return Response(self.get_serializer(pause).data)

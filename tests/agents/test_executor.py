@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents import actions, executor, proof, services, stranded
+from agents import actions, executor, pauses, proof, services, stranded
 from agents.advance import advance
 from agents.models import Action, ActionKind, Step
 from agents.reading import ExpressionState
@@ -220,7 +220,7 @@ def test_limits_are_counted_at_execution_and_hold_for_people_too(engine: Engine,
 
 def test_a_pause_between_approval_and_execution_holds(engine: Engine, approved) -> None:
     action, step = approved(by="alice")
-    services.pause(scope="*", until=None, by="bob", reason="maintenance")
+    pauses.pause(scope="*", until=None, by="bob", reason="maintenance")
     advance(step.pk)
     assert status(action) == Action.Status.WITHDRAWN
     assert "paused by bob" in action.result

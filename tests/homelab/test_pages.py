@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from agents import services
+from agents import pauses
 from agents.models import Action, ToolCall
 from agents.templatetags.untrusted import web_link
 from incidents import liveness
@@ -106,7 +106,7 @@ def test_a_huge_text_does_not_make_a_huge_page(person: Person) -> None:
 
 
 def test_a_pause_and_a_dead_part_stand_on_top(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    services.pause(scope="*", until=None, by="kim", reason="holidays")
+    pauses.pause(scope="*", until=None, by="kim", reason="holidays")
     monkeypatch.setitem(liveness._CHECKS, "worker", lambda: False)
     page = text(person().get("/"))
     assert "Paused: * by kim: holidays" in page
