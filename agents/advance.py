@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from opentelemetry import trace
 
 from agents import crew, executor, reasoners, services, stranded, watch
 from agents.models import CrewRun, Step
+from incidents import broker
 from incidents import services as incident_services
 from incidents.context import current_incident
 from incidents.models import Event, Incident
@@ -16,6 +19,8 @@ from incidents.queue import State, working
 
 logger = logging.getLogger(__name__)
 AGAIN_SECONDS = 5.0
+# So long a worker goes on with what follows a step. A message for each costs more than a playbook's step.
+SHIFT_SECONDS = 1.0
 tracer = trace.get_tracer("homelab.agents")
 HANDLERS = {
     Step.Agent.MONITOR: crew.monitor,
@@ -28,8 +33,22 @@ HANDLERS = {
 
 
 def advance(pk: int) -> None:
-    """Take a step's turn, if it is due and nobody else has it."""
-    step: Step | None = Step.queue.claim(pk)
+    """Take a step's turn, if it is due and nobody else has it, and then that of the step which follows it.
+
+    Of several that follow, the others go to other workers; and all do after SHIFT_SECONDS.
+    """
+    ends = time.monotonic() + SHIFT_SECONDS
+    following: int | None = pk
+    while following is not None:
+        with broker.keeping(Step.TASK) as hints:
+            _advance(following)
+            following = hints.pop() if hints and time.monotonic() < ends else None
+
+
+def _advance(pk: int) -> None:
+    rows = Step.queue.select_related("run__incident__target")
+    begun = Coalesce("started_at", timezone.now())
+    step: Step | None = rows.claim(pk, when_dead=_abandon, started_at=begun)
     if step is None:
         return
     token = current_incident.set(step.run.incident_id)
@@ -45,23 +64,18 @@ def advance(pk: int) -> None:
 
 
 def _take(step: Step) -> None:
-    if step.attempts > step.MAX_ATTEMPTS:  # its workers were killed, so nobody counted the failures
-        step.fail(f"given up after {step.attempts - 1} attempts", permanent=True)
-        return
     incident = step.run.incident
     over = incident.status == Incident.Status.CLOSED or step.run.finished_at is not None
     # The executor of a closed incident still has to settle what it began, and it begins nothing.
     if over and step.agent not in (Step.Agent.COMMUNICATOR, Step.Agent.EXECUTOR):
         step.finish(finished_at=timezone.now())
         return
-    if step.agent == Step.Agent.HEALER and services.has_open_action(incident):
-        step.put_back(seconds=AGAIN_SECONDS)  # one change of an incident at a time
+    if step.agent == Step.Agent.HEALER and services.has_open_action(incident, step.focus):
+        step.postpone(seconds=AGAIN_SECONDS)  # one change of a target at a time
         return
-    if step.started_at is None:
-        step.save_progress(started_at=timezone.now())
     with reasoners.slot(step.agent) as free:
         if not free:
-            step.put_back(seconds=1.0)
+            step.postpone(seconds=1.0)
             return
         with working(step):
             try:

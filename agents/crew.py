@@ -5,6 +5,7 @@ Monitor → Analyst → Healer → (executor) → proof, and the Communicator af
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -13,8 +14,8 @@ from django.utils import timezone
 
 from agents import answers, cases, communicator, evidence, proof, reasoners, services, transcript
 from agents.actions import SPECS
-from agents.loop import A, Brief, Limits, Request, Toolbox
-from agents.models import Action, ActionKind, CrewRun, Step
+from agents.loop import A, Brief, Request, Toolbox
+from agents.models import Action, ActionKind, Step
 from agents.policy import Decision, authorize
 from agents.reading import ExpressionState
 from agents.tools import available
@@ -23,7 +24,6 @@ from incidents import services as incident_services
 from incidents.models import Event, Incident, Target, Verdict
 
 Status = Incident.Status
-LIMITS = Limits(steps=8, seconds=80.0)
 FALSE_ALARM = "each expression has fresh samples and was not true since before its alert's start"
 
 
@@ -33,13 +33,14 @@ def monitor(step: Step) -> None:
     cases.bind_targets(incident)
     proof.adopt_state_checks(incident)
     look = proof.observe(incident)
-    reading = _read_expression(step)
+    brief = _brief(step, answers.Triage)
+    reading = _read_expression(step, brief)
     if reading.get("state") in (None, "unknown"):
         reading = {"state": look.state.value, "reason": look.reason}  # a container's state, say
     false_alarm = (
         _never_fired(reading) and look.state is ExpressionState.CLEARED and proof.never_fired(incident)
     )
-    triage = reasoners.think(step, _brief(step, answers.Triage, reading=reading), LIMITS)
+    triage = reasoners.think(step, replace(brief, context={"reading": reading}))
     with transaction.atomic():
         if not _finish(step, {**triage.model_dump(), "reading": reading}, triage.summary):
             return
@@ -48,12 +49,11 @@ def monitor(step: Step) -> None:
             incident, Verdict.FALSE_ALARM, actor="monitor", note=FALSE_ALARM, only_if_unjoined=True
         ):
             return
-        services.add_step(step.run, Step.Agent.ANALYST, focus=incident.target)
+        services.add_step(step.run, Step.Agent.ANALYST, focus=incident.target, known_open=True)
 
 
-def _read_expression(step: Step) -> dict[str, Any]:
+def _read_expression(step: Step, brief: Brief[Any]) -> dict[str, Any]:
     """The data of `alert_expression`, kept as a tool call of the step; empty without a Prometheus."""
-    brief = _brief(step, answers.Triage)
     if not any(tool.name == "alert_expression" for tool in brief.tools):
         return {}
     request = Request(id="monitor-expression", tool="alert_expression", arguments={})
@@ -67,25 +67,20 @@ def _never_fired(reading: dict[str, Any]) -> bool:
 def analyst(step: Step) -> None:
     """Why? Claims carry quotes; code strikes those that the stored outputs do not hold."""
     triage = transcript.answer_of(step.run, Step.Agent.MONITOR)
-    diagnosis = reasoners.think(step, _brief(step, answers.Diagnosis, triage=triage), LIMITS)
-    checked = evidence.check(diagnosis, transcript.outputs(step.run))
+    diagnosis = reasoners.think(step, _brief(step, answers.Diagnosis, triage=triage))
+    checked = evidence.check(diagnosis, *transcript.outputs(step.run))
     incident = step.run.incident
     with transaction.atomic():
-        output = {
-            "cause": checked.cause,
-            "certainty": checked.certainty,
-            "claims": [vars(claim) for claim in checked.claims],
-            "dropped": list(checked.dropped),
-            "code": checked.code,
-        }
-        if not _finish(step, output, f"{checked.certainty}: {checked.cause}"):
+        if not _finish(step, checked.as_json(), f"{checked.certainty}: {checked.cause}"):
             return
-        incident.refresh_from_db()
-        earlier = incident.root_cause if step.number > 1 else None
+        earlier = None
+        if step.number > 1:  # of another target
+            incident.refresh_from_db(fields=["root_cause"])
+            earlier = incident.root_cause
         cause = f"{earlier}\n{checked.cause}" if earlier else checked.cause
         fields = {"root_cause": cause, "certainty": checked.certainty, "rung": step.rung}
         Incident.objects.filter(pk=incident.pk).update(**fields)
-        services.add_step(step.run, Step.Agent.HEALER, focus=step.focus)
+        services.add_step(step.run, Step.Agent.HEALER, focus=step.focus, known_open=True)
 
 
 def healer(step: Step) -> None:
@@ -95,12 +90,11 @@ def healer(step: Step) -> None:
         "triage": transcript.answer_of(step.run, Step.Agent.MONITOR),
         "diagnosis": transcript.answer_of(step.run, Step.Agent.ANALYST, step.focus),
     }
-    remediation = reasoners.think(step, _brief(step, answers.Remediation, **context), LIMITS)
+    remediation = reasoners.think(step, _brief(step, answers.Remediation, **context))
     proposal = _weigh(step, remediation) if remediation.action != "none" else None
     with transaction.atomic():
         if not _finish(step, remediation.model_dump(), remediation.reason):
             return
-        incident.refresh_from_db()
         if isinstance(proposal, str):
             incident_services.record(incident, Event.Kind.REFUSED, "authorize", proposal)
         elif proposal is not None:
@@ -109,7 +103,8 @@ def healer(step: Step) -> None:
             incident_services.transition(incident, Status.PROVING, actor="healer", text="no action; watching")
         if incident.status != Status.ACTING:
             begin_watch(step, incident)
-        services.add_step(step.run, Step.Agent.COMMUNICATOR)
+        about = proposal[0].target if isinstance(proposal, tuple) else step.focus
+        services.add_step(step.run, Step.Agent.COMMUNICATOR, focus=about)
 
 
 def _weigh(step: Step, remediation: answers.Remediation) -> tuple[Action, Decision] | str:
@@ -131,31 +126,34 @@ def _weigh(step: Step, remediation: answers.Remediation) -> tuple[Action, Decisi
     return action, decision
 
 
-def begin_watch(step: Step, incident: Incident) -> None:
-    """Look at the expression from now on, though nothing is done now: it may clear by itself or by hand."""
-    if _is_over(step):
-        return
+def begin_watch(
+    step: Step, incident: Incident, *, newer_than: float | None = None, series: tuple[str, ...] = ()
+) -> None:
+    """Look at the expression from now on, also when nothing is done now: it may clear by itself or by hand.
+
+    `newer_than`, `series`: what must be seen after an action that has just been done.
+    For who has locked the run, and seen that it is not over.
+    """
     before = step.run.steps.filter(agent=Step.Agent.PROOF, output__isnull=False).order_by("-number").first()
     known = proof.Progress.from_json(before.output or {}) if before else None
     progress = proof.begin(
         incident,
         action=proof.begun(step.run),
         # What an earlier watch must see after an action, this one must see, too.
-        newer_than=known.newer_than if known else None,
-        series=known.must_be_fresh if known else (),
+        newer_than=newer_than or (known.newer_than if known else None),
+        series=tuple(dict.fromkeys((*series, *(known.must_be_fresh if known else ())))),
     )
-    services.add_step(step.run, Step.Agent.PROOF, after=1.0, output=progress.as_json())
+    services.add_step(step.run, Step.Agent.PROOF, after=1.0, output=progress.as_json(), known_open=True)
 
 
 def communicate(step: Step) -> None:
     """Tell people, in a template's words: what is known now, or how it ended."""
-    incident = Incident.objects.select_related("target").get(pk=step.run.incident_id)
     with transaction.atomic():
-        if communicator.tell(incident, step.run):
+        if communicator.tell(step.run.incident, step.run, step.focus):
             said = "told people" if settings.NOTIFY_URLS else "would tell people, but NOTIFY_URLS is not set"
-            _finish(step, {"told": True}, said)
+            _say(step, {"told": True}, said)
         else:
-            _finish(step, {"told": False}, "")
+            _say(step, {"told": False}, "")
 
 
 def _brief(step: Step, answer: type[A], **context: Any) -> Brief[A]:
@@ -174,18 +172,31 @@ def _finish(step: Step, output: dict[str, Any], text: str) -> bool:
 
     False when nothing may follow: another worker took the step over, or the run has ended meanwhile.
     """
+    return _say(step, output, text) and not _is_over(step)
+
+
+def _say(step: Step, output: dict[str, Any], text: str) -> bool:
+    """False when another worker took the step over."""
     if not step.finish(
-        output=output, rung=step.rung, rung_reason=step.rung_reason[:300], finished_at=timezone.now()
+        output=output,
+        brief=step.brief,
+        rung=step.rung,
+        rung_reason=step.rung_reason[:300],
+        finished_at=timezone.now(),
     ):
         return False
     if text:
         data = {"step": step.pk, "rung": step.rung}
         incident_services.record(step.run.incident, Event.Kind.AGENT, step.agent, text, data)
-    return not _is_over(step)
+    return True
 
 
 def _is_over(step: Step) -> bool:
-    """Whether the step's run has ended; if not, it does not before the transaction does."""
-    incident = Incident.objects.select_for_update().get(pk=step.run.incident_id)
-    ended = CrewRun.objects.filter(pk=step.run_id, finished_at__isnull=False)
-    return incident.status == Status.CLOSED or ended.exists()
+    """Whether the step's run has ended; if not, it does not before the transaction does.
+
+    The status of the step's incident is then what it is now.
+    """
+    incident = step.run.incident
+    locked = Incident.objects.select_for_update().values_list("status", flat=True)
+    incident.status = locked.get(pk=incident.pk)
+    return incident.status == Status.CLOSED or services.is_over(step.run)

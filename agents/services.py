@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Max, QuerySet
 from django.utils import timezone
 
@@ -313,12 +313,7 @@ def expire(action: Action) -> bool:
 
 def lock_guard() -> None:
     """Executions are begun one at a time, so that limits are counted by one worker at a time."""
-    try:
-        with transaction.atomic():
-            Guard.objects.get_or_create(pk=1)
-    except IntegrityError:
-        pass
-    Guard.objects.select_for_update().get(pk=1)
+    Guard.lock(Guard.EXECUTIONS)
 
 
 @transaction.atomic

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -34,9 +33,11 @@ def _rebuild_memory(renew: Callable[[], None]) -> dict[str, Any]:
 
 
 def _opened(sender: Any, incident_ids: list[int], **_: Any) -> None:
-    for start in range(0, len(incident_ids), STARTS_AT_ONCE):
-        few = incident_ids[start : start + STARTS_AT_ONCE]
-        transaction.on_commit(partial(broker.send, "agents.tasks.start_runs", *few), robust=True)
+    def wake() -> None:
+        for start in range(0, len(incident_ids), STARTS_AT_ONCE):
+            broker.send("agents.tasks.start_runs", *incident_ids[start : start + STARTS_AT_ONCE])
+
+    transaction.on_commit(wake, robust=True)
 
 
 def _contested(sender: Any, episode_id: int, **_: Any) -> None:

@@ -14,7 +14,7 @@ SWEEP_SECONDS = 1.0
 SWEEP_EXPIRES = 5
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "homelab.settings")
-app = Celery("homelab")
+app = Celery("homelab", fixups=["homelab.connections:fixup"])
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {

@@ -139,6 +139,8 @@ class Index:
     def search(self, query: str, also: Mapping[int, Vectors] | None = None) -> Found:
         """Entries like `query`. `also`: stored vectors of entries to be judged even when a side would not
         have named them. Raises MemoryUnavailable when neither side can answer."""
+        if self.loaded is Loaded.ALL and not self._marks:
+            return Found([], None)  # to embed the query costs more than all the rest
         dense, error = self._dense(query, also or {})
         with self.lock:
             if dense is None and self.loaded in (Loaded.NOTHING, Loaded.FAILED):

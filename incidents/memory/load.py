@@ -19,7 +19,7 @@ from incidents.memory.index import Index, Loaded, get_index, make_store
 from incidents.memory.rows import document, entries, mark, model_in_use
 from incidents.memory.sync import sync
 from incidents.models import MemoryEntry
-from incidents.queue import State
+from incidents.queue import State, anew
 
 logger = logging.getLogger(__name__)
 
@@ -92,9 +92,7 @@ def rebuild(progress: Callable[[int, int], None] | None = None) -> int:
     keys = list(entries().order_by("pk").values_list("pk", flat=True))
     embedded = 0
     for done, pk in enumerate(keys, start=1):
-        entries().filter(pk=pk).exclude(state=State.RUNNING).update(
-            state=State.WAITING, due_at=timezone.now(), attempts=0
-        )
+        entries().filter(pk=pk).exclude(state=State.RUNNING).update(**anew())
         embedded += sync(pk, again=True)
         if progress is not None:
             progress(done, len(keys))
@@ -183,6 +181,4 @@ def _revive() -> None:
     if model is None:
         return  # nothing can be embedded; those rows would only die again
     stale = Q(state=State.DEAD) | (Q(state=State.DONE) & ~Q(model=model))
-    entries().filter(stale).update(
-        state=State.WAITING, due_at=timezone.now(), attempts=0, hinted_at=None, error=""
-    )
+    entries().filter(stale).update(**anew())

@@ -16,7 +16,7 @@ from incidents.memory.errors import EmbeddingError, MemoryUnavailable
 from incidents.memory.index import get_index
 from incidents.memory.rows import document, entries, model_in_use, packed, stored_vectors
 from incidents.models import Incident, MemoryEntry
-from incidents.queue import State, working
+from incidents.queue import anew, working
 from incidents.redaction import clean, clean_tree
 
 logger = logging.getLogger(__name__)
@@ -76,8 +76,9 @@ def remember(incident: Incident) -> MemoryEntry:
     if entry.text != text or not same_model:
         entry.vector, entry.model = None, ""  # what it said before must not be found again
     entry.text, entry.payload, entry.content_hash = text, payload, content_hash
-    entry.state, entry.due_at, entry.attempts, entry.error = State.WAITING, timezone.now(), 0, ""
-    entry.lease_until = entry.hinted_at = entry.synced_at = None
+    for name, value in anew().items():
+        setattr(entry, name, value)
+    entry.lease_until = entry.synced_at = None
     entry.save()
     return entry
 

@@ -19,11 +19,14 @@ from typing import Any
 from tests.e2e.servers import missing
 from tests.homelab.program import ROOT
 
-from . import diagnosis, ingest
+from . import backlog, crew, diagnosis, idle, ingest
 
 BENCHMARKS: dict[str, tuple[Callable[[Path], dict[str, Any]], tuple[str, ...]]] = {
     "ingest": (ingest.measure, ()),
+    "crew": (crew.measure, ()),
     "diagnosis": (diagnosis.measure, ("prometheus", "docker", "busybox")),
+    "backlog": (backlog.measure, ()),
+    "idle": (idle.measure, ()),
 }
 
 

@@ -53,6 +53,11 @@ class Postgres:
         self._process: _Server | None = None
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         return self.url_of("postgres")
 

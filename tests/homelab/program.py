@@ -73,6 +73,12 @@ class Program:
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
 
+    @property
+    def arbiter(self) -> int:
+        """The process id of gunicorn's first process, the parent of the web workers."""
+        assert self._process is not None
+        return self._process.pid
+
     def workers(self) -> list[int]:
         """The process ids of the web workers."""
         assert self._process is not None

@@ -33,6 +33,7 @@ def test_a_worker_that_ends_gives_back_what_it_holds_and_nothing_else() -> None:
     for job in (held, done, others):
         job.refresh_from_db()
     assert (held.state, held.attempts, held.lease_until) == (State.WAITING, 0, None)
+    assert held.lost_leases == 0
     assert (done.state, others.state) == (State.DONE, State.RUNNING)
     assert Job.queue.claim(held.pk) is not None
 
@@ -55,9 +56,9 @@ def test_a_row_that_another_worker_took_is_left_alone() -> None:
 
 def test_a_lone_worker_takes_up_orphans_but_not_what_may_have_killed_the_others() -> None:
     later = timezone.now() + timedelta(minutes=3)
-    once = Job.objects.create(name="once", state=State.RUNNING, attempts=1, lease_until=later)
-    often = Job.objects.create(name="often", state=State.RUNNING, attempts=3, lease_until=later)
+    once = Job.objects.create(name="once", state=State.RUNNING, attempts=9, lease_until=later)
+    often = Job.objects.create(name="often", state=State.RUNNING, lost_leases=2, lease_until=later)
     assert queue.release_orphans() == 1
     once.refresh_from_db()
     often.refresh_from_db()
-    assert (once.state, once.attempts, often.state) == (State.WAITING, 1, State.RUNNING)
+    assert (once.state, once.lost_leases, often.state) == (State.WAITING, 1, State.RUNNING)

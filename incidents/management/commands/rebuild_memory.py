@@ -8,11 +8,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from incidents import memory
 from incidents.models import Job, MemoryEntry
-from incidents.queue import State
+from incidents.queue import State, anew
 
 JOB = "rebuild_memory"
 REPORT_EVERY = 100
@@ -49,8 +48,9 @@ class Command(BaseCommand):
         if job.state == State.RUNNING:
             self.stdout.write("The server is rebuilding the memory already.")
             return
-        job.state, job.due_at, job.attempts, job.error = State.WAITING, timezone.now(), 0, ""
-        job.hinted_at, job.requested_by = None, "manage.py"
+        for name, value in anew().items():
+            setattr(job, name, value)
+        job.requested_by = "manage.py"
         job.save()
         total = MemoryEntry.queue.count()
         self.stdout.write(
