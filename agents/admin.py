@@ -252,17 +252,23 @@ class ModelCallAdmin(RecordAdmin):
 
     list_display = (
         "id",
+        "started_at",
         "model",
         "step",
-        "replay_of",
-        "prompts",
         "input_tokens",
         "output_tokens",
         "cost_usd",
-        "seconds",
         "error",
     )
-    list_filter = ("model", "prompts", ("replay_of", admin.EmptyFieldListFilter))
+    list_filter = (
+        "started_at",
+        "model",
+        "step__agent",
+        ("cost_usd", admin.EmptyFieldListFilter),
+        "prompts",
+        ("replay_of", admin.EmptyFieldListFilter),
+    )
+    search_fields = ("=step__run__incident__id", "step__run__incident__alert_name")
     list_select_related = ("step", "replay_of")
     hidden = ("request", "response")
 

@@ -1,59 +1,181 @@
-"""Money: what a model's calls cost today, and the cap that ends them."""
+"""Money: the budgets of a day, a month and an incident, and that no call goes beyond them.
+
+Before a call its worst price is reserved, by one worker at a time; afterwards the real one takes its place.
+What is reserved counts as spent, so however many workers ask at once, calls stay within a budget. Only a call
+that is alone may go beyond, so that the last of the money can be used: never more than the cap and one call.
+What a call may cost that was never heard of again stays reserved. What has no known price cannot be counted.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Sum
+from django.db import transaction
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
-from genai_prices import Usage, calc_price
 
-from agents.models import ModelCall
+from agents.models import Guard, ModelCall
+from agents.prices import price_usd
+from incidents import notifications
+from incidents.models import Incident, Notification
+
+NOTHING = Decimal(0)
+WARN_AT = Decimal("0.8")
 
 
-def price_usd(
-    *,
-    model: str,
-    endpoint: str,
-    input_tokens: int | None,
-    cached_tokens: int | None,
-    output_tokens: int | None,
-) -> Decimal | None:
-    """What a call costs, cached tokens being part of the input; None when price or usage is not known."""
-    if input_tokens is None or output_tokens is None:
+class NoMoney(Exception):
+    """A call must not be made; the message names the budget, what is spent and the cap."""
+
+
+class NotYet(NoMoney):
+    """Other calls hold the rest of a budget. When they are over, there may be room."""
+
+
+@dataclass(frozen=True)
+class Used:
+    """US dollars: `spent` by calls that are over or lost, `held` for those under way."""
+
+    spent: Decimal
+    held: Decimal
+
+
+@dataclass(frozen=True)
+class Budget:
+    """At most `cap` US dollars for `calls`. `period` tells budgets of one name apart."""
+
+    name: str
+    period: str
+    cap: Decimal
+    calls: QuerySet[ModelCall]
+    incident: Incident | None = None
+
+    def used(self) -> Used:
+        """A call is under way until it has taken its seconds, or its worker must be dead."""
+        alive = timezone.now() - timedelta(seconds=settings.LEASE_LIMIT_SECONDS)
+        under_way = Q(seconds=None, cost_usd=None, started_at__gt=alive)
+        counted = Coalesce("cost_usd", "reserved_usd")
+        sums = self.calls.aggregate(
+            spent=Sum(counted, filter=~under_way), held=Sum("reserved_usd", filter=under_way)
+        )
+        return Used(sums["spent"] or NOTHING, sums["held"] or NOTHING)
+
+
+def budgets(incident: Incident | None = None) -> list[Budget]:
+    """Those that have a cap. Without an incident (a replay) those of the calendar, by TZ."""
+    day = midnight()
+    found = [
+        _budget("daily", f"{day:%Y-%m-%d}", settings.LLM_BUDGET_DAILY_USD, Q(started_at__gte=day)),
+        _budget(
+            "monthly", f"{day:%Y-%m}", settings.LLM_BUDGET_MONTHLY_USD, Q(started_at__gte=day.replace(day=1))
+        ),
+    ]
+    if incident is not None:
+        mine = Q(step__run__incident=incident)
+        cap = settings.LLM_BUDGET_INCIDENT_USD
+        found.append(_budget("incident's", f"#{incident.pk}", cap, mine, incident))
+    return [budget for budget in found if budget is not None]
+
+
+def midnight() -> datetime:
+    """When today began, by TZ."""
+    now = datetime.now(ZoneInfo(settings.TIME_ZONE))
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _budget(
+    name: str, period: str, cap: float | None, which: Q, incident: Incident | None = None
+) -> Budget | None:
+    if cap is None:
         return None
-    usage = Usage(input_tokens=input_tokens, cache_read_tokens=cached_tokens, output_tokens=output_tokens)
-    try:
-        return calc_price(usage, model_ref=model, provider_api_url=endpoint).total_price
-    except LookupError:  # a local server, or a model that the list does not have
-        return None
+    calls = ModelCall.objects.filter(which).order_by()
+    return Budget(name, period, Decimal(str(cap)), calls, incident)
+
+
+def spent_out(incident: Incident | None = None) -> str | None:
+    """Why no model that costs may be asked now, or None."""
+    refusal = _refusal(_standings(incident), NOTHING)
+    return None if refusal is None or isinstance(refusal, NotYet) else str(refusal)
+
+
+def _standings(incident: Incident | None) -> list[tuple[Budget, Used]]:
+    return [(budget, budget.used()) for budget in budgets(incident)]
+
+
+def _refusal(standings: Iterable[tuple[Budget, Used]], worst: Decimal) -> NoMoney | None:
+    not_yet = None
+    for budget, used in standings:
+        told = f"{shown(used.spent)} of {shown(budget.cap)}"
+        if used.spent >= budget.cap:
+            return NoMoney(f"the {budget.name} budget is spent: {told}")
+        if used.held and used.spent + used.held + worst > budget.cap:
+            not_yet = NotYet(f"the rest of the {budget.name} budget is held for other calls: {told} spent")
+    return not_yet
+
+
+def reserve(call: ModelCall, incident: Incident | None) -> bool:
+    """Save the row of a call that is about to be made, with its reservation; NoMoney when it must not be.
+
+    Whether there may be something to `warn` of when it is over.
+    """
+    worst = call.reserved_usd or NOTHING
+    with transaction.atomic():
+        Guard.lock(Guard.MONEY)
+        standings = _standings(incident)
+        refusal = _refusal(standings, worst)
+        if refusal is None:
+            call.save(force_insert=True)
+    if refusal is not None:
+        raise refusal
+    return any(used.spent + used.held + worst >= budget.cap * WARN_AT for budget, used in standings)
+
+
+def warn(incident: Incident | None) -> None:
+    """Tell people of each budget that is nearly spent, and of each that is: once, whoever finds out."""
+    for budget, used in _standings(incident):
+        if not budget.cap or used.spent < budget.cap * WARN_AT:
+            continue
+        over = used.spent >= budget.cap
+        share = "100" if over else "80"
+        told = f"{shown(used.spent)} of {shown(budget.cap)}"
+        what = f"for incident {budget.incident.pk}" if budget.incident else f"for {budget.period}"
+        notifications.tell_once(
+            budget.incident,
+            Notification.Kind.UPDATE,
+            title=f"Model budget {what} {'is spent' if over else 'is at 80 %'}: {told}",
+            body=_consequence(over=over),
+            transition=f"budget:{budget.name}:{budget.period}:{budget.cap}:{share}",
+        )
+
+
+def _consequence(*, over: bool) -> str:
+    below = "a fallback that is free, else the playbooks"
+    if over:
+        return f"Models that cost money are not asked any more. Who works now: {below}."
+    return f"Once it is spent, models that cost money are not asked. Then works: {below}."
+
+
+def shown(dollars: Decimal) -> str:
+    """`$0.05`, `$0.0312`: cents, and what is smaller when there is any."""
+    whole, _, part = f"{dollars:.4f}".rstrip("0").partition(".")
+    return f"${whole}.{part.ljust(2, '0')}"
 
 
 def cap_line(model: str, endpoint: str) -> str:
-    """The cap in words for people, and that it cannot count what has no known price."""
-    cap = settings.LLM_BUDGET_DAILY_USD
-    if cap is None:
+    """The caps in words for people, and that they cannot count what has no known price."""
+    caps = {
+        "a day": settings.LLM_BUDGET_DAILY_USD,
+        "a month": settings.LLM_BUDGET_MONTHLY_USD,
+        "an incident": settings.LLM_BUDGET_INCIDENT_USD,
+    }
+    told = [f"{shown(Decimal(str(cap)))} {period}" for period, cap in caps.items() if cap is not None]
+    if not told:
         return "no cap"
     priced = price_usd(model=model, endpoint=endpoint, input_tokens=1, cached_tokens=0, output_tokens=1)
     unknown = "" if priced is not None else " (this model's price is not known, so its calls do not count)"
-    return f"at most ${cap:.2f} a day{unknown}"
-
-
-def spent_today() -> float:
-    """US dollars of priced calls since midnight in TZ."""
-    midnight = datetime.now(ZoneInfo(settings.TIME_ZONE)).replace(hour=0, minute=0, second=0, microsecond=0)
-    total = ModelCall.objects.filter(started_at__gte=midnight, started_at__lte=timezone.now()).aggregate(
-        sum=Sum("cost_usd")
-    )["sum"]
-    return float(total or 0)
-
-
-def spent_out() -> str | None:
-    """Why no model may be asked now, or None."""
-    cap = settings.LLM_BUDGET_DAILY_USD
-    if cap is None or spent_today() < cap:
-        return None
-    return f"the daily budget of {cap:.2f} USD is spent"
+    return f"at most {', '.join(told)}{unknown}"

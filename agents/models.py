@@ -109,6 +109,8 @@ class ModelCall(models.Model):
     """One request to a model, as it was sent and answered. `cost_usd` is null while the price is unknown.
 
     It belongs to a step, or to a replay of one: that is no part of the incident's record, but costs, too.
+    The row is there before the request is sent. One of a worker that died stays without `seconds`, and with
+    what it may have cost: a call that may have been made counts.
     """
 
     step = models.ForeignKey(Step, models.CASCADE, null=True, related_name="model_calls")
@@ -124,12 +126,19 @@ class ModelCall(models.Model):
     output_tokens = models.PositiveIntegerField(null=True)
     reasoning_tokens = models.PositiveIntegerField(null=True, help_text="A part of the output tokens")
     cost_usd = models.DecimalField(max_digits=12, decimal_places=6, null=True)
+    reserved_usd = models.DecimalField(
+        max_digits=12, decimal_places=6, null=True, help_text="The most it may cost, until that is known"
+    )
     error = models.TextField(blank=True, default="")
     started_at = models.DateTimeField(default=timezone.now)
-    seconds = models.FloatField(null=True)
+    seconds = models.FloatField(null=True, help_text="Empty while it is under way")
 
     class Meta:
         ordering = ["id"]
+        indexes = [
+            # All that a budget needs: the rows themselves are long.
+            models.Index(fields=["started_at", "cost_usd", "reserved_usd", "seconds"], name="spent_since"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(step=None, replay_of__isnull=False) | Q(step__isnull=False, replay_of=None),
@@ -250,10 +259,18 @@ class Pause(models.Model):
 
 
 class Guard(models.Model):
-    """One row that every execution locks, so that limits are counted by one worker at a time."""
+    """Rows that are locked to count against limits, so that one worker at a time does."""
+
+    EXECUTIONS = 1
+    MONEY = 2
 
     def __str__(self) -> str:
         return "guard"
+
+    @classmethod
+    def lock(cls, which: int) -> None:
+        """Until the transaction ends."""
+        cls.objects.select_for_update().get_or_create(pk=which)
 
 
 __all__ = [

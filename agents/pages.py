@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db.models import QuerySet
 
-from agents import cases, pauses
+from agents import cases, costs, pauses
 from agents.models import Action, CrewRun, Step, ToolCall
 from agents.reasoners import rungs
 from incidents import liveness, memory
@@ -128,6 +128,7 @@ def incident_page(incident: Incident, caller: Caller) -> dict[str, Any]:
         "diagnosis": _last_answer(runs, Step.Agent.ANALYST),
         "proof": _last_answer(runs, Step.Agent.PROOF),
         "runs": runs,
+        "cost": costs.of_incident(incident),
         "events": incident.events.order_by("-id")[:EVENTS_SHOWN],
         "similar": _similar(runs),
         "earlier": _earlier(incident),

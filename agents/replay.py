@@ -20,7 +20,8 @@ from agents import cassette, evidence, transcript
 from agents.answers import Diagnosis
 from agents.loop import AgentFailed, Limits, Observation, Reasoner, run_agent
 from agents.models import CrewRun, ModelCall, Step
-from agents.reasoners import THINKERS, against_money, openai, prompts
+from agents.reasoners import THINKERS, openai, prompts
+from agents.reasoners.calls import Call, Done, book
 from agents.reasoners.playbook import PlaybookReasoner
 from agents.reasoners.rungs import Rung
 from incidents.models import Incident
@@ -56,11 +57,10 @@ class Spent:
     usd: Decimal | None = Decimal(0)
     calls: int = 0
 
-    def add(self, call: openai.Call) -> None:
+    def add(self, call: Call) -> None:
         self.calls += 1
         if call.response is not None:  # else refused or cut off, and nobody says what that took
-            cost = Decimal(0) if call.server.free else call.cost_usd
-            self.count(call.usage.input, call.usage.output, cost)
+            self.count(call.usage.input, call.usage.output, call.cost_usd)
 
     def count(self, read: int | None, written: int | None, usd: Decimal | None) -> None:
         known = self.tokens is not None and read is not None and written is not None
@@ -163,20 +163,23 @@ def _found_so_far(step: Step, answers: Iterable[tuple[Step, dict[str, Any]]]) ->
 def _reasoner(step: Step, contender: Contender, spent: Spent) -> Reasoner:
     if contender.server is None:
         return PlaybookReasoner()
-    keep = openai.recorder(contender.words, replay_of=step)
+    keep = book(contender.words, replay_of=step)
 
-    def record(call: openai.Call) -> None:
-        spent.add(call)
-        keep(call)
+    def begin(server: Rung, request: dict[str, Any]) -> Done:
+        done = keep(server, request)
 
-    server = contender.server
+        def counted(call: Call) -> None:
+            done(call)
+            spent.add(call)
+
+        return counted
+
     return openai.OpenAIReasoner(
-        server=server,
+        server=contender.server,
         renew=lambda: None,
-        record=record,
+        begin=begin,
         words=contender.words,
         deadline=time.monotonic() + settings.AGENT_SECONDS,
-        refusal=lambda: against_money(server),
     )
 
 

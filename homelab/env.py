@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -141,6 +142,29 @@ def dollars(name: str, default: float | None) -> float | None:
     if value is not None and not 0 <= value < float("inf"):
         raise ConfigError(f"{name}: {value} is not an amount of US dollars")
     return value
+
+
+def prices(name: str) -> dict[str, tuple[Decimal, Decimal, Decimal]]:
+    """Dollars for a million tokens of input, of output and of cached input, by model.
+
+    Written `model=input,output` or `model=input,output,cached`, with `;` between models. Without a price of
+    its own, cached input costs what input does.
+    """
+    found = {}
+    for item in filter(None, map(str.strip, read(env.str, name, default="").split(";"))):
+        model, _, written = (part.strip() for part in item.rpartition("="))
+        try:
+            amounts = [Decimal(each.strip()) for each in written.split(",")]
+        except InvalidOperation:
+            amounts = []
+        if not model or model in found or len(amounts) not in (2, 3) or not all(map(_is_price, amounts)):
+            raise ConfigError(f"{name}: wants model=input,output or model=input,output,cached: {item!r}")
+        found[model] = (amounts[0], amounts[1], amounts[-1] if len(amounts) == 3 else amounts[0])
+    return found
+
+
+def _is_price(amount: Decimal) -> bool:
+    return amount.is_finite() and amount >= 0
 
 
 def names(name: str) -> list[str]:

@@ -17,7 +17,8 @@ from agents import evidence
 from agents.answers import Answer, Diagnosis, Remediation, Triage
 from agents.loop import AgentFailed, Brief, Limits, Toolbox, run_agent
 from agents.reasoners import prompts
-from agents.reasoners.openai import Call, ModelError, OpenAIReasoner
+from agents.reasoners.calls import Call
+from agents.reasoners.openai import ModelError, OpenAIReasoner
 from agents.reasoners.rungs import Rung
 from agents.tools.base import Case, Health, Integration, Result, Tool
 
@@ -146,7 +147,7 @@ def try_out(rung: Rung) -> Trial:
 
 def _failure(task: Task, rung: Rung, calls: list[Call]) -> str | None:
     deadline = time.monotonic() + TASK_SECONDS
-    reasoner = OpenAIReasoner(rung, lambda: None, calls.append, prompts.load(), deadline)
+    reasoner = OpenAIReasoner(rung, lambda: None, lambda *_: calls.append, prompts.load(), deadline)
     toolbox = Toolbox(task.brief, lambda observation: None)
     try:
         answer = run_agent(task.brief, reasoner, toolbox, LIMITS)

@@ -23,6 +23,7 @@ from homelab.env import (
     number,
     optional,
     own_hosts,
+    prices,
     read,
     read_dotenv,
     secret_key,
@@ -214,6 +215,9 @@ INCIDENT_SECONDS = number("INCIDENT_SECONDS", 900, least=1)
 STORM_INCIDENTS = number("STORM_INCIDENTS", 20, least=1)
 STORM_SECONDS = number("STORM_SECONDS", 600, least=1)
 LLM_BUDGET_DAILY_USD = dollars("LLM_BUDGET_DAILY_USD", 1.0)
+LLM_BUDGET_MONTHLY_USD = dollars("LLM_BUDGET_MONTHLY_USD", None)
+LLM_BUDGET_INCIDENT_USD = dollars("LLM_BUDGET_INCIDENT_USD", None)
+LLM_PRICES = prices("LLM_PRICES")
 
 # --- memory ------------------------------------------------------------------------------------
 QDRANT_URL = url("QDRANT_URL")

@@ -107,6 +107,18 @@ def tell(incident: Incident, kind: Notification.Kind, *, title: str, body: str, 
         hint(Notification, pk)
 
 
+def tell_once(
+    incident: Incident | None, kind: Notification.Kind, *, title: str, body: str, transition: str
+) -> None:
+    """As `tell`, of an incident or of none; but what was said once stays as it was said."""
+    rows = _rows(incident, kind, title=title, body=body, transition=transition, due_at=timezone.now())
+    if Notification.objects.filter(dedup_key__in=[row.dedup_key for row in rows]).exists():
+        return
+    mine = Notification.objects.filter(dedup_key__in=_queue(rows), state=State.WAITING)
+    for pk in mine.values_list("pk", flat=True):
+        hint(Notification, pk)
+
+
 def tell_opened(*incidents: Incident, transition: str | None = None) -> None:
     """A critical is told within a minute, even if no step of the crew ran by then.
 
@@ -136,15 +148,22 @@ def _queue(rows: list[Notification]) -> list[str]:
 
 
 def _rows(
-    incident: Incident, kind: Notification.Kind, *, title: str, body: str, transition: str, due_at: datetime
+    incident: Incident | None,
+    kind: Notification.Kind,
+    *,
+    title: str,
+    body: str,
+    transition: str,
+    due_at: datetime,
 ) -> list[Notification]:
     """One for each channel."""
     names = [name for name, _url in channels()] or [NO_CHANNEL]
+    about = f"{incident.pk}:" if incident else ""
     return [
         Notification(
             incident=incident,
             kind=kind,
-            dedup_key=f"{incident.pk}:{transition}:{name}",
+            dedup_key=f"{about}{transition}:{name}",
             channel=name,
             title=clean(title)[:TITLE_LENGTH],
             body=clean(body),

@@ -37,7 +37,7 @@ class ToolCallSerializer(RecordSerializer):
 
 
 class ModelCallSerializer(RecordSerializer):
-    """One request to a model. `cost_usd` is null while the price is unknown."""
+    """One request to a model. `cost_usd` is null while it is unknown; `reserved_usd` counts until then."""
 
     operator_fields = ("request", "response", "error", "endpoint")
     request = serializers.JSONField(read_only=True, allow_null=True)
@@ -56,6 +56,7 @@ class ModelCallSerializer(RecordSerializer):
             "output_tokens",
             "reasoning_tokens",
             "cost_usd",
+            "reserved_usd",
             "error",
             "started_at",
             "seconds",
@@ -180,3 +181,73 @@ class NewPauseSerializer(serializers.Serializer[Any]):
         if until is not None and until <= timezone.now():
             raise serializers.ValidationError("is in the past")
         return until
+
+
+class CostQuery(serializers.Serializer[Any]):
+    """How far to look back."""
+
+    days = serializers.IntegerField(min_value=1, max_value=366, default=30, help_text="Today included")
+
+
+class CostSerializer(serializers.Serializer[Any]):
+    """What calls took. A sum is of what is known, and null when nothing is."""
+
+    calls = serializers.IntegerField()
+    unpriced_calls = serializers.IntegerField(help_text="Of which nobody knows what they cost")
+    cost_usd = serializers.DecimalField(None, 6, allow_null=True)
+    input_tokens = serializers.IntegerField(allow_null=True)
+    cached_tokens = serializers.IntegerField(allow_null=True, help_text="A part of the input tokens")
+    output_tokens = serializers.IntegerField(allow_null=True)
+    reasoning_tokens = serializers.IntegerField(allow_null=True, help_text="A part of the output tokens")
+
+
+class DayCostSerializer(CostSerializer):
+    day = serializers.DateField()
+
+
+class AgentCostSerializer(CostSerializer):
+    agent = serializers.CharField(help_text="`replay` for replays, whichever agent's")
+
+
+class ModelCostSerializer(CostSerializer):
+    model = serializers.CharField(source="model_name")
+
+
+class AlertCostSerializer(CostSerializer):
+    alert_name = serializers.CharField()
+
+
+class IncidentCostSerializer(AlertCostSerializer):
+    incident = serializers.IntegerField()
+
+
+class BudgetSerializer(serializers.Serializer[Any]):
+    """A budget of the calendar. `held_usd` is reserved for calls under way."""
+
+    name = serializers.ChoiceField(choices=("daily", "monthly"))
+    period = serializers.CharField(help_text="The day or the month")
+    cap_usd = serializers.DecimalField(None, 6)
+    spent_usd = serializers.DecimalField(None, 6)
+    held_usd = serializers.DecimalField(None, 6)
+
+
+class CostsSerializer(serializers.Serializer[Any]):
+    """Where the money went. Of models, alert names and incidents, those that cost most."""
+
+    since = serializers.DateField()
+    until = serializers.DateField()
+    time_zone = serializers.CharField(help_text="Whose days these are")
+    budgets = BudgetSerializer(many=True)
+    total = CostSerializer()
+    by_day = DayCostSerializer(many=True)
+    by_agent = AgentCostSerializer(many=True)
+    by_model = ModelCostSerializer(many=True)
+    by_alert_name = AlertCostSerializer(many=True)
+    by_incident = IncidentCostSerializer(many=True)
+
+
+class CostOfIncidentSerializer(serializers.Serializer[Any]):
+    """What one incident took, whole and by agent."""
+
+    total = CostSerializer()
+    by_agent = AgentCostSerializer(many=True)

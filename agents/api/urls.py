@@ -17,5 +17,11 @@ api_patterns: list[URLPattern | URLResolver] = [
         views.IncidentRunsView.as_view(),
         name="api-incident-runs",
     ),
+    re_path(
+        r"^incidents/(?P<incident_id>[0-9]{1,18})/cost/?$",
+        views.IncidentCostView.as_view(),
+        name="api-incident-cost",
+    ),
+    re_path(r"^costs/?$", views.CostsView.as_view(), name="api-costs"),
     *router.urls,
 ]

@@ -14,12 +14,13 @@ from rest_framework.generics import ListAPIView
 from rest_framework.mixins import RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
-from agents import pauses, services
+from agents import costs, pauses, services
 from agents.api import serializers
 from agents.models import Action, CrewRun, Pause
 from incidents.access import caller
-from incidents.api.queries import IdPagination
+from incidents.api.queries import IdPagination, read_query
 from incidents.api.views import Records
 from incidents.models import Incident
 
@@ -36,6 +37,28 @@ class IncidentRunsView(ListAPIView[CrewRun]):
             return CrewRun.objects.none()
         incident = get_object_or_404(Incident, pk=self.kwargs["incident_id"])
         return incident.runs.prefetch_related("steps__tool_calls", "steps__model_calls")
+
+
+class IncidentCostView(APIView):
+    """What the models took that worked one incident."""
+
+    open_read = True
+
+    @extend_schema(responses={200: serializers.CostOfIncidentSerializer})
+    def get(self, request: Request, incident_id: str) -> Response:
+        incident = get_object_or_404(Incident, pk=incident_id)
+        return Response(serializers.CostOfIncidentSerializer(costs.of_incident(incident)).data)
+
+
+class CostsView(APIView):
+    """What the models took lately: by day, agent, model, alert name and incident, and the budgets."""
+
+    open_read = True
+
+    @extend_schema(parameters=[serializers.CostQuery], responses={200: serializers.CostsSerializer})
+    def get(self, request: Request) -> Response:
+        days = read_query(request, serializers.CostQuery)["days"]
+        return Response(serializers.CostsSerializer(costs.report(days)).data)
 
 
 class ActionViewSet(RetrieveModelMixin, Records):

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 
 from django.conf import settings
 
-from agents import cassette, transcript
-from agents.budget import spent_out
+from agents import budget, cassette, transcript
 from agents.loop import A, AgentFailed, Brief, Limits, Toolbox, run_agent
 from agents.models import Step
 from agents.reasoners import breaker, rungs, storm
@@ -82,6 +81,7 @@ class _Down(Exception):
 def _climb(step: Step, brief: Brief[A], rung: Rung, toolbox: Toolbox, deadline: float) -> A:
     """The answer of a model, or _Down."""
     if why := against(step.run.incident, rung):
+        budget.warn(step.run.incident)
         raise _Down(why)
     limits = limits_of.left(step, rung, deadline - time.monotonic())
     if isinstance(limits, str):
@@ -89,9 +89,7 @@ def _climb(step: Step, brief: Brief[A], rung: Rung, toolbox: Toolbox, deadline: 
     trouble = breaker.trouble(rung)
     if why := breaker.admit(trouble):
         raise _Down(why)
-    reasoner = OpenAIReasoner.for_step(
-        step, rung, seconds=limits.seconds, refusal=lambda: against_money(rung)
-    )
+    reasoner = OpenAIReasoner.for_step(step, rung, seconds=limits.seconds)
     try:
         answer = run_agent(brief, reasoner, toolbox, limits)
     except ModelError as error:
@@ -107,8 +105,9 @@ def _climb(step: Step, brief: Brief[A], rung: Rung, toolbox: Toolbox, deadline: 
 
 def against(incident: Incident, rung: Rung) -> str | None:
     """Why a rung must not work an incident now; None when nothing is against it."""
-    return against_money(rung) or storm.refusal(incident, rung)
+    return against_money(rung, incident) or storm.refusal(incident, rung)
 
 
-def against_money(rung: Rung) -> str | None:
-    return None if rung.free else spent_out()
+def against_money(rung: Rung, incident: Incident | None = None) -> str | None:
+    """Why no money may be spent on a rung now, for an incident or for none. Each call is asked for anew."""
+    return None if rung.free else budget.spent_out(incident)

@@ -21,7 +21,11 @@ def left(step: Step, rung: Rung, seconds: float) -> Limits | str:
     """
     calls = ModelCall.objects.filter(step__run__incident=step.run.incident_id)
     used = calls.aggregate(**_sums("incident", Q()), **_sums("agent", Q(step=step)))
-    most = settings.AGENT_USD
+    caps = [
+        (settings.AGENT_USD, used["agent_usd"]),
+        (settings.LLM_BUDGET_INCIDENT_USD, used["incident_usd"]),
+    ]
+    dollars = [cap - float(spent) for cap, spent in caps if cap is not None]
     rest = Limits(
         steps=min(
             settings.AGENT_STEPS - used["agent_steps"], settings.INCIDENT_STEPS - used["incident_steps"]
@@ -30,7 +34,7 @@ def left(step: Step, rung: Rung, seconds: float) -> Limits | str:
             settings.AGENT_TOKENS - used["agent_tokens"], settings.INCIDENT_TOKENS - used["incident_tokens"]
         ),
         seconds=min(seconds, settings.INCIDENT_SECONDS - used["incident_seconds"]),
-        usd=None if rung.free or most is None else most - float(used["agent_usd"]),
+        usd=None if rung.free else min(dollars, default=None),
     )
     for name, value in vars(rest).items():
         if value is not None and value <= 0:

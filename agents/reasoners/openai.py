@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Self
@@ -16,21 +15,24 @@ import openai
 from django.conf import settings
 from django.utils import timezone
 
-from agents import budget
 from agents.answers import TERMINAL_TOOL, Answer
+from agents.budget import NoMoney, NotYet
 from agents.loop import Brief, Correction, Entry, Observation, Turn
-from agents.models import ModelCall, Step
+from agents.models import Step
 from agents.reasoners import dialects, prompts, wire
+from agents.reasoners.calls import Begin, Call, Done, book
 from agents.reasoners.masking import masked
 from agents.reasoners.rungs import Rung
 from agents.schemas import schema_of
-from incidents.redaction import HIDDEN, clean, clean_tree
+from incidents.redaction import HIDDEN, clean
 
 MOST_ANSWER_BYTES = 8 * 1024 * 1024
 SHORT_WAIT_SECONDS = 20.0  # a Retry-After that is waited for; after a longer one, the next rung is faster
 LONG_PAUSE_SECONDS = 900.0  # for what only a person heals: a wrong key, no money
 BUSY_PAUSE_SECONDS = 60.0  # for a server that is busy and does not say for how long
 LEAST_SECONDS = 1.0  # less is not worth a call
+HELD_SECONDS = 15.0  # waited for money that other calls hold; most take less than they might
+LOOK_AGAIN_SECONDS = 0.25
 NO_MONEY = (
     "insufficient_quota",
     "billing",
@@ -45,7 +47,7 @@ class ModelError(Exception):
 
     `pause`: seconds to leave the server alone, None when it takes more such failures to do so. `trouble` is
     False when it is not the server that is at fault. `again_in`: seconds after which the same request is
-    worth another try. `status` is HTTP's.
+    worth another try. `status` is HTTP's. `refused`: the server cannot have worked on the request.
     """
 
     def __init__(
@@ -56,69 +58,33 @@ class ModelError(Exception):
         trouble: bool = True,
         again_in: float | None = None,
         status: int | None = None,
+        refused: bool = False,
     ) -> None:
         super().__init__(message)
         self.pause = pause
         self.trouble = trouble
         self.again_in = again_in
         self.status = status
-
-
-@dataclass(frozen=True)
-class Call:
-    """One request to a model as it went: sent, answered, and what it took. Unknown cost is None."""
-
-    server: Rung
-    request: dict[str, Any]
-    response: dict[str, Any] | None
-    error: str
-    seconds: float
-
-    @property
-    def model(self) -> str:
-        """As the server names it, which may be more exact than what was asked for."""
-        return str((self.response or {}).get("model") or self.server.model)[:120]
-
-    @property
-    def usage(self) -> wire.Usage:
-        return wire.usage(self.response)
-
-    @property
-    def cost_usd(self) -> Decimal | None:
-        usage = self.usage
-        return budget.price_usd(
-            model=self.model,
-            endpoint=self.server.endpoint,
-            input_tokens=usage.input,
-            cached_tokens=usage.cached,
-            output_tokens=usage.output,
-        )
-
-
-def nothing_against_it() -> str | None:
-    return None
+        self.refused = refused or status is not None
 
 
 @dataclass(frozen=True)
 class OpenAIReasoner:
     """One agent's conversation with a model, up to `deadline` (of `time.monotonic()`).
 
-    `renew` keeps the step's lease, `record` is told each call, `refusal` says before each call why there must
-    be none.
+    `renew` keeps the step's lease, `begin` lets each call happen or not, and keeps what came of it.
     """
 
     server: Rung
     renew: Callable[[], None]
-    record: Callable[[Call], None]
+    begin: Begin
     words: prompts.Prompts
     deadline: float
-    refusal: Callable[[], str | None] = nothing_against_it
 
     @classmethod
-    def for_step(cls, step: Step, server: Rung, *, seconds: float, refusal: Callable[[], str | None]) -> Self:
+    def for_step(cls, step: Step, server: Rung, *, seconds: float) -> Self:
         words = prompts.load()
-        record = recorder(words, step=step)
-        return cls(server, step.renew, record, words, time.monotonic() + seconds, refusal)
+        return cls(server, step.renew, book(words, step=step), words, time.monotonic() + seconds)
 
     @property
     def rung(self) -> str:
@@ -192,26 +158,43 @@ class OpenAIReasoner:
         return self._call(request)
 
     def _call(self, request: dict[str, Any]) -> Call:
-        if why := self.refusal():
-            raise ModelError(why, trouble=False)
-        left = self.deadline - time.monotonic()
-        if left < LEAST_SECONDS:
+        if self.deadline - time.monotonic() < LEAST_SECONDS:
             raise ModelError("the agent's time is over", trouble=False)
         self.renew()
+        try:
+            done = self._begin(request)
+        except NoMoney as error:
+            raise ModelError(str(error), trouble=False) from error
         started = time.monotonic()
+        left = max(LEAST_SECONDS, self.deadline - started)
         try:
             response = _post(self.server, request, min(left, settings.OPENAI_TIMEOUT_SECONDS))
         except ModelError as error:
-            self.record(Call(self.server, request, None, str(error), time.monotonic() - started))
+            took = time.monotonic() - started
+            done(Call(self.server, request, None, str(error), took, refused=error.refused))
             raise
         call = Call(self.server, request, response, "", time.monotonic() - started)
-        self.record(call)
+        done(call)
         return call
+
+    def _begin(self, request: dict[str, Any]) -> Done:
+        """Let the call happen, be it after others."""
+        until = min(time.monotonic() + HELD_SECONDS, self.deadline - LEAST_SECONDS)
+        while True:
+            try:
+                return self.begin(self.server, request)
+            except NotYet:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(LOOK_AGAIN_SECONDS)
 
 
 @lru_cache(maxsize=4)
 def _client(base_url: str, api_key: str | None) -> openai.OpenAI:
     """Shared, since making one takes 20 ms and its connections stay open."""
+    # Of this the SDK uses what is loaded, be it half: Qdrant's client loads it at first use, in any thread.
+    import httpx  # noqa: F401, PLC0415 not before a model is asked
+
     return openai.OpenAI(
         base_url=base_url,
         api_key=api_key or "none",  # local servers want none, the SDK wants one
@@ -229,14 +212,15 @@ def _post(server: Rung, request: dict[str, Any], seconds: float) -> dict[str, An
     except (openai.APITimeoutError, httpx2.TimeoutException) as error:
         # A short time that our own deadline left says nothing about the server.
         patient = seconds >= settings.OPENAI_TIMEOUT_SECONDS
-        raise ModelError(f"the model's server timed out after {seconds:.0f} s", trouble=patient) from error
+        what = f"the model's server timed out after {seconds:.0f} s"
+        raise ModelError(what, trouble=patient, refused=_never_there(error)) from error
     except openai.APIStatusError as error:
         raise _refused(server, error) from error
     except (openai.APIError, httpx2.HTTPError) as error:
         what = f"the connection to the model's server failed: {_shown(server, str(error))}"
-        raise ModelError(what, again_in=0.0) from error
+        raise ModelError(what, again_in=0.0, refused=_never_there(error)) from error
     except ValueError as error:  # a key that no header takes; the error's own text would show it
-        raise ModelError(f"the model could not be asked: {type(error).__name__}") from None
+        raise ModelError(f"the model could not be asked: {type(error).__name__}", refused=True) from None
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -245,6 +229,11 @@ def _post(server: Rung, request: dict[str, Any], seconds: float) -> dict[str, An
         told = answer.get("error") if isinstance(answer, dict) else None
         raise ModelError(f"the model's server answered without a choice: {_shown(server, str(told))}")
     return answer
+
+
+def _never_there(error: Exception) -> bool:
+    """Whether not even a connection came to be."""
+    return isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
 
 
 def _read(chunks: Iterable[bytes], until: float) -> bytes:
@@ -314,32 +303,3 @@ def _as_messages(entry: Entry) -> list[dict[str, Any]]:
 
 def _calls_so_far(transcript: Sequence[Entry]) -> int:
     return sum(isinstance(entry, Observation) for entry in transcript)
-
-
-def recorder(
-    words: prompts.Prompts, *, step: Step | None = None, replay_of: Step | None = None
-) -> Callable[[Call], None]:
-    """Writes each call as a row, of a step or of a replay of one."""
-    worked = step or replay_of
-
-    def record(call: Call) -> None:
-        usage = call.usage
-        ModelCall.objects.create(
-            step=step,
-            replay_of=replay_of,
-            attempt=worked.fence if worked else 1,
-            prompts=words.version,
-            model=call.model,
-            endpoint=call.server.endpoint[:200],
-            request=call.request,
-            response=clean_tree(call.response),
-            input_tokens=usage.input,
-            cached_tokens=usage.cached,
-            output_tokens=usage.output,
-            reasoning_tokens=usage.reasoning,
-            cost_usd=call.cost_usd,
-            error=call.error,
-            seconds=call.seconds,
-        )
-
-    return record

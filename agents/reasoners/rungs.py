@@ -49,15 +49,17 @@ def _model() -> Rung | None:
 def _fallback() -> Rung | None:
     """Without an address of its own it is another model of the main server, by the main key.
 
-    A server of its own never gets the main key. One in the owner's own network counts as free; of the main
-    model nothing like that is guessed, for a local address may be a proxy to one that costs.
+    A server of its own never gets the main key. One in the owner's own network counts as free, unless the
+    model has a price in LLM_PRICES; of the main model nothing like that is guessed, for a local address may
+    be a proxy to one that costs.
     """
     model, base = settings.OPENAI_FALLBACK_MODEL, settings.OPENAI_FALLBACK_BASE_URL
     if model is None:
         return None
     key, name = settings.OPENAI_FALLBACK_API_KEY, "OPENAI_FALLBACK_API_KEY"
     if base is not None:
-        return Rung("fallback", model, base, key, name, free=_in_own_network(base))
+        free = _in_own_network(base) and model not in settings.LLM_PRICES
+        return Rung("fallback", model, base, key, name, free=free)
     if key is None:
         key, name = settings.OPENAI_API_KEY, "OPENAI_API_KEY"
     return Rung("fallback", model, settings.OPENAI_BASE_URL or OPENAI, key, name)

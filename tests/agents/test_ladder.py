@@ -141,7 +141,7 @@ def test_a_spent_budget_leaves_a_local_fallback(model, fallback, step: Step, set
     spend(step, "0.50")
     think(step)
     assert (step.rung, big.chats) == ("fallback", [])
-    assert step.rung_reason == "model: the daily budget of 0.50 USD is spent"
+    assert step.rung_reason == "model: the daily budget is spent: $0.50 of $0.50"
     settings.LLM_BUDGET_DAILY_USD = 1.0
     assert again(step).rung == "model"
 
@@ -158,7 +158,7 @@ def test_a_fallback_that_costs_is_kept_from_work_by_the_budget(model, step: Step
 def test_the_budget_is_asked_before_each_call(model, fallback, step: Step, settings, monkeypatch) -> None:
     settings.LLM_BUDGET_DAILY_USD = 0.5
     big, small = model(reads_first), fallback(reads_first)
-    monkeypatch.setattr("agents.budget.price_usd", lambda **_: Decimal("0.50"))
+    monkeypatch.setattr("agents.reasoners.calls.price_usd", lambda **_: Decimal("0.50"))
     settings.AGENT_USD = 10.0
     think(step)
     assert (len(big.chats), step.rung) == (1, "fallback")
@@ -357,7 +357,7 @@ def test_dollars_end_an_agent_with_a_last_call_without_tools(
     model, step: Step, settings, monkeypatch
 ) -> None:
     server = model(greedy)
-    monkeypatch.setattr("agents.budget.price_usd", lambda **_: 0.1)
+    monkeypatch.setattr("agents.reasoners.calls.price_usd", lambda **_: Decimal("0.1"))
     settings.AGENT_STEPS, settings.AGENT_USD = 8, 0.35
     assert think(step).summary == "nobody can say"
     assert (step.rung, len(server.chats)) == ("model", 3)

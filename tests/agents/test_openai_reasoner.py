@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -128,12 +131,22 @@ def test_a_spent_budget_asks_no_model(model, step: Step, settings) -> None:
     ModelCall.objects.create(step=step, model="m", endpoint="e", request={}, cost_usd="0.50")
     think(step)
     assert server.chats == []
-    assert step.rung_reason == "model: the daily budget of 0.50 USD is spent"
+    assert step.rung_reason == "model: the daily budget is spent: $0.50 of $0.50"
 
 
 def test_without_a_model_the_reason_is_on_the_step(step: Step) -> None:
     think(step)
     assert (step.rung, step.rung_reason) == ("playbooks", "no model is configured")
+
+
+def test_what_the_sdk_looks_at_is_loaded_before_it_is_asked() -> None:
+    """The SDK fails when another thread has loaded half of httpx."""
+    code = (
+        "import sys, django; django.setup(); from agents.reasoners import openai\n"
+        "openai._client('http://127.0.0.1:1/v1', None); assert 'httpx' in sys.modules"
+    )
+    variables = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=variables)
 
 
 def test_a_lost_lease_ends_the_conversation(model, step: Step) -> None:

@@ -21,6 +21,7 @@ from tests.crash.world import World
 pytestmark = pytest.mark.e2e
 NAMES = ("fixed", "approved", "refused", "paused", "unmodelled", "stranded", "silent", "polled", "kept")
 COMMITS = (
+    "agents.budget.reserve",
     "agents.cases.bind_targets",
     "agents.contested.settle",
     "agents.crew.analyst",
@@ -35,7 +36,7 @@ COMMITS = (
     "agents.pauses.pause",
     "agents.proof.adopt_state_checks",
     "agents.reasoners.breaker.failed",
-    "agents.reasoners.openai.recorder",
+    "agents.reasoners.calls._settle",
     "agents.reconcile._mark_listed",
     "agents.reconcile.run",
     "agents.services.approve",
@@ -75,7 +76,6 @@ COMMITS = (
 INSIDE = {
     "agents.reconcile.open_missed",
     "agents.services.finish_run",
-    "agents.services.lock_guard",
     "agents.services.propose",
     "agents.services.settle_outcomes",
     "incidents.memory.sync.remember",

@@ -133,7 +133,7 @@ def test_a_spent_budget_is_not_spent_by_the_doctor(settings: Settings) -> None:
         settings.OPENAI_BASE_URL = server.base_url
         lines, failure = doctor()
         assert server.chats == []
-    assert "not tried: the daily budget of 0.00 USD is spent" in lines["model"]
+    assert "not tried: the daily budget is spent: $0.00 of $0.00" in lines["model"]
     assert failure == ""
 
 

@@ -31,6 +31,9 @@ BAD = {
     "PROOF_HOLD_SECONDS": "soon",
     "WORKER_THREADS": "2",
     "LLM_BUDGET_DAILY_USD": "-1",
+    "LLM_BUDGET_MONTHLY_USD": "much",
+    "LLM_BUDGET_INCIDENT_USD": "inf",
+    "LLM_PRICES": "gpt-4o-mini=cheap",
     "TELEGRAM_BOT_TOKEN": "1:a",
     "HOMELAB_OPEN_READ": "perhaps",
     "TZ": "Mars/Olympus",
@@ -54,6 +57,22 @@ def settings_with(tmp_path: Path, *, code: str = SHOW, **variables: str) -> subp
     return subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=base | variables, capture_output=True, text=True
     )
+
+
+def test_own_prices_are_read(tmp_path: Path) -> None:
+    """A model's name may hold `=` and `:`; cached input costs what input does, unless it is said."""
+    code = (
+        "from django.conf import settings as s; print({k: (*map(str, v),) for k, v in s.LLM_PRICES.items()})"
+    )
+    said = settings_with(tmp_path, code=code, LLM_PRICES="gpt-4o-mini = 0.15, 0.6, 0.075; qwen:a=b=0,0;")
+    assert said.stdout.strip() == str({"gpt-4o-mini": ("0.15", "0.6", "0.075"), "qwen:a=b": ("0", "0", "0")})
+
+
+@pytest.mark.parametrize("value", ["m", "m=1", "=1,2", "m=1,-2", "m=1,nan", "m=1,2,3,4", "m=1,2;m=1,2"])
+def test_prices_that_cannot_be_read(tmp_path: Path, value: str) -> None:
+    said = settings_with(tmp_path, LLM_PRICES=value)
+    assert said.returncode != 0
+    assert "LLM_PRICES: wants model=input,output" in said.stderr
 
 
 @pytest.mark.parametrize(("name", "value"), BAD.items())

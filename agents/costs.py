@@ -1,0 +1,85 @@
+"""Where the money went: sums of model calls, made by the database. Unknown costs are told as such."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db.models import Count, F, Q, QuerySet, Sum, Value
+from django.db.models.functions import Coalesce, TruncDate
+
+from agents import budget
+from agents.models import ModelCall
+from incidents.models import Incident
+
+SHOWN = 20  # of models, alert names and incidents: those that cost most
+SUMMED = ("cost_usd", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+# A sum is of what is known, and None when nothing is.
+SUMS: dict[str, Any] = {
+    "calls": Count("pk"),
+    "unpriced_calls": Count("pk", filter=Q(cost_usd=None)),
+    **{f"sum_{name}": Sum(name) for name in SUMMED},
+}
+Cost = dict[str, Any]
+
+
+def report(days: int) -> dict[str, Any]:
+    """The last `days` days by TZ, today included. Replays count, but are of no alert and no incident."""
+    today = budget.midnight()
+    since = today - timedelta(days=days - 1)
+    calls = ModelCall.objects.filter(started_at__gte=since)
+    worked = calls.exclude(step=None)
+    alert_name = F("step__run__incident__alert_name")
+    day = TruncDate("started_at", tzinfo=ZoneInfo(settings.TIME_ZONE))
+    return {
+        "since": since.date(),
+        "until": today.date(),
+        "time_zone": settings.TIME_ZONE,
+        "budgets": [_standing(each) for each in budget.budgets()],
+        "total": _total(calls),
+        "by_day": [_shown(row) for row in _groups(calls, day=day).order_by("day")],
+        "by_agent": _by_agent(calls),
+        "by_model": _dearest(calls, model_name=F("model")),
+        "by_alert_name": _dearest(worked, alert_name=alert_name),
+        "by_incident": _dearest(worked, incident=F("step__run__incident"), alert_name=alert_name),
+    }
+
+
+def of_incident(incident: Incident) -> dict[str, Any]:
+    """What an incident took, whole and by agent."""
+    calls = ModelCall.objects.filter(step__run__incident=incident)
+    return {"total": _total(calls), "by_agent": _by_agent(calls)}
+
+
+def _standing(of: budget.Budget) -> dict[str, Any]:
+    used = of.used()
+    return {
+        "name": of.name,
+        "period": of.period,
+        "cap_usd": of.cap,
+        "spent_usd": used.spent,
+        "held_usd": used.held,
+    }
+
+
+def _total(calls: QuerySet[ModelCall]) -> Cost:
+    return _shown(calls.aggregate(**SUMS))
+
+
+def _by_agent(calls: QuerySet[ModelCall]) -> list[Cost]:
+    return _dearest(calls, agent=Coalesce("step__agent", Value("replay")))
+
+
+def _dearest(calls: QuerySet[ModelCall], **keys: Any) -> list[Cost]:
+    rows = _groups(calls, **keys).order_by(F("sum_cost_usd").desc(nulls_last=True), "-calls", *keys)
+    return [_shown(row) for row in rows[:SHOWN]]
+
+
+def _groups(calls: QuerySet[ModelCall], **keys: Any) -> Any:
+    return calls.order_by().values(**keys).annotate(**SUMS)
+
+
+def _shown(row: dict[str, Any]) -> Cost:
+    return {name.removeprefix("sum_"): value for name, value in row.items()}
