@@ -1,7 +1,7 @@
 # `make run` and `make test` work on a machine that has Python and nothing else of ours.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types fast-tests demo bench fuzz clean
+.PHONY: help run test check lint types fast-tests demo bench fuzz storm clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -19,6 +19,7 @@ help:
 	@echo "make demo    beside a running \`make run\`: a real alert, from firing to proof"
 	@echo "make bench   the benchmarks; the figures go to var/bench.json"
 	@echo "make fuzz    10,000 requests that nobody would write by hand, against PostgreSQL; some minutes"
+	@echo "make storm   thousands of alerts while everything is killed a hundred times; a quarter of an hour a mode"
 	@echo "make clean   remove what was built, never var/"
 
 run: $(RUNS)
@@ -47,6 +48,9 @@ bench: $(CHECKS)
 
 fuzz: $(CHECKS)
 	@exec $(PY) -m tests.fuzz
+
+storm: $(CHECKS)
+	@exec $(PY) -m tests.storm
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
