@@ -2,16 +2,23 @@
 
 Beat sends two hints a second, and each expires: while the pool is busy they must not pile up, for one
 sweep finds all that ten would have found. Several beats do no harm: a sweep takes its turn in the database.
+
+Before a long backlog a worker may come to each of those hints only when it has expired. So who has done a task
+and has seen no sweep for some seconds does one.
 """
 
 import os
+import time
 from typing import Any
 
-from celery import Celery
-from celery.signals import setup_logging
+from celery import Celery, Task
+from celery.signals import setup_logging, task_postrun
 
+SWEEPS = ("incidents.tasks.sweep_records", "agents.tasks.sweep_crew")
 SWEEP_SECONDS = 1.0
 SWEEP_EXPIRES = 5
+SWEEP_OVERDUE = 3.0
+_swept: dict[str, float] = {}  # time.monotonic() of this process's last sweep of a kind
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "homelab.settings")
 app = Celery("homelab", fixups=["homelab.connections:fixup"])
@@ -19,8 +26,21 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
     name: {"task": name, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_EXPIRES}}
-    for name in ("incidents.tasks.sweep_records", "agents.tasks.sweep_crew")
+    for name in SWEEPS
 }
+
+
+@task_postrun.connect
+def sweep_if_overdue(task: Task[Any, Any], **_: Any) -> None:
+    """After a task, in the process that did it."""
+    now = time.monotonic()
+    if task.name in SWEEPS:
+        _swept[task.name] = now
+        return
+    for name in SWEEPS:
+        if now - _swept.get(name, 0.0) > SWEEP_OVERDUE:
+            _swept[name] = now
+            app.tasks[name]()
 
 
 @setup_logging.connect

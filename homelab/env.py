@@ -115,7 +115,8 @@ def database_at(address: str, name: str) -> dict[str, Any]:
     elif found["ENGINE"] == POSTGRESQL_ENGINE:
         found["ENGINE"] = "homelab.postgresql"
         # a database that does not answer must not hold requests until the sender gives up: 5 s, and 10 s
-        found["OPTIONS"] = {"connect_timeout": 5, "tcp_user_timeout": 10_000, **found.get("OPTIONS", {})}
+        options = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "server_side_binding": True}
+        found["OPTIONS"] = {**options, **found.get("OPTIONS", {})}
     else:
         raise ConfigError(wanted)
     return found

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 
-from django.db.models import Max, QuerySet
+from django.db.models import QuerySet
 
 from incidents import inventory, notifications, services, signals
 from incidents.alertmanager import DEFAULT_SOURCE, Alert
 from incidents.models import Episode, Event, GroupKey, Incident, Target
+from incidents.rawsql import fetch
 from incidents.severity import severity_class, worst
 
 CHANGEABLE = (
@@ -31,6 +32,11 @@ CHANGEABLE = (
     "target",
 )
 NAMED_JOINS = 5
+
+
+LATEST = """
+    id IN (SELECT MAX(id) FROM incidents_episode WHERE source = {} AND fingerprint IN {} GROUP BY fingerprint)
+"""
 
 
 class Raced(Exception):
@@ -112,9 +118,8 @@ class Batch:
         for parcel in self.parcels:
             wanted.setdefault(parcel.source, set()).update(alert.fingerprint for alert in parcel.alerts)
         for source, fingerprints in sorted(wanted.items()):
-            mine = Episode.objects.filter(source=source, fingerprint__in=fingerprints)
-            last = mine.order_by().values("fingerprint").annotate(last=Max("id")).values("last")
-            for row in self.locked(Episode.objects.filter(pk__in=last)):
+            latest = fetch(Episode, LATEST, source, sorted(fingerprints), lock=True)
+            for row in self._with_incidents(latest):
                 self.known[source, row.fingerprint] = row
         for parcel in self.parcels:
             if parcel.source != DEFAULT_SOURCE:
@@ -134,13 +139,18 @@ class Batch:
 
     def locked(self, rows: QuerySet[Episode]) -> list[Episode]:
         """Episodes with their incidents, of which there is one object each: alerts change it in turn."""
-        found = list(rows.select_for_update().order_by("pk"))
-        keys = {row.incident_id for row in found if row.incident_id is not None}
-        if new := keys - self._incidents.keys():
-            self._incidents |= Incident.objects.in_bulk(new)
-        for row in found:
+        return self._with_incidents(list(rows.select_for_update().order_by("pk")))
+
+    def _with_incidents(self, rows: list[Episode]) -> list[Episode]:
+        self._load_incidents(row.incident_id for row in rows)
+        for row in rows:
             row.incident = self._incidents[row.incident_id] if row.incident_id is not None else None
-        return found
+        return rows
+
+    def _load_incidents(self, keys: Iterable[int | None]) -> None:
+        new = {key for key in keys if key is not None} - self._incidents.keys()
+        if new:
+            self._incidents |= Incident.objects.in_bulk(new)
 
     def _one(self, incident: Incident) -> Incident:
         return self._incidents.setdefault(incident.pk, incident)
@@ -159,14 +169,15 @@ class Batch:
         named = {parcel.group: parcel for parcel in parcels}
         if not named:
             return
-        sources, digests = {key[0] for key in named}, {key[1] for key in named}
-        rows = GroupKey.objects.filter(source__in=sources, digest__in=digests, ended_at=None)
-        found = {(row.source, row.digest): row for row in rows.select_related("incident")}
+        sources, digests = sorted({key[0] for key in named}), sorted({key[1] for key in named})
+        rows = fetch(GroupKey, "source IN {} AND digest IN {} AND ended_at IS NULL", sources, digests)
+        self._load_incidents(row.incident_id for row in rows)
+        found = {(row.source, row.digest): row for row in rows}
         for key, parcel in named.items():
             row = found.get(key)
             incident = None
             if row is not None:
-                incident = row.incident = self._one(row.incident)
+                incident = row.incident = self._incidents[row.incident_id]
             if incident is None or incident.status == Incident.Status.CLOSED:
                 incident = self._incident_of_members(parcel)
             self.groups[key] = Group(row, incident)

@@ -21,6 +21,7 @@ from incidents.together import Together
 T = TypeVar("T")
 RACES = 5
 TOGETHER = 50
+GATHER_SECONDS = 0.001
 # PostgreSQL: two transactions waited for each other, and this one was ended.
 DEADLOCK = "40P01"
 
@@ -90,6 +91,7 @@ def _store(arrivals: Sequence[Arrival]) -> list[Receipt]:
 _arrivals: Together[Arrival, Receipt] = Together(
     _receive,
     most=TOGETHER,
+    gather=GATHER_SECONDS,
     hopeless=(OperationalError, InterfaceError),  # away or locked: it would be so for each alone
 )
 

@@ -1,13 +1,14 @@
 """Group commit: requests that arrive at the same moment are committed together.
 
 A commit waits for the disk, and a delivery needs the same few statements whether it brings one alert or
-fifty. So the first thread does the work of all that wait, while the next ones gather. Nobody waits on
-purpose: a request that is alone is worked at once.
+fifty. So the first thread does the work of all that wait, while the next ones gather. A request that is alone
+is worked at once; where several came together a moment ago, a millisecond is given to the next of them.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -40,10 +41,13 @@ class Together(Generic[T, R]):
         work: Callable[[Sequence[T]], Sequence[R]],
         *,
         most: int,
+        gather: float = 0.0,
         hopeless: tuple[type[Exception], ...] = (),
     ) -> None:
         self._work = work
         self._most = most
+        self._gather = gather  # seconds
+        self._several = False
         self._hopeless = hopeless
         self._lock = threading.Lock()
         self._waiting: list[_Waiting[T, R]] = []
@@ -65,8 +69,11 @@ class Together(Generic[T, R]):
 
     def _lead(self) -> None:
         """Serve those who wait, oneself among them, and let the first of the later ones lead on."""
+        if self._several:
+            time.sleep(self._gather)
         with self._lock:
             taken, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            self._several = len(taken) > 1
         try:
             self._serve(taken)
         finally:
