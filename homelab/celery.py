@@ -3,8 +3,8 @@
 Beat sends two hints a second, and each expires: while the pool is busy they must not pile up, for one
 sweep finds all that ten would have found. Several beats do no harm: a sweep takes its turn in the database.
 
-Before a long backlog a worker may come to each of those hints only when it has expired. So who has done a task
-and has seen no sweep for some seconds does one.
+Before a long backlog a worker may come to each of those hints only when it has expired. So who has done a
+task and has seen no sweep for some seconds does one.
 """
 
 import os
