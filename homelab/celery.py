@@ -25,8 +25,7 @@ app = Celery("homelab", fixups=["homelab.connections:fixup"])
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
-    name: {"task": name, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_EXPIRES}}
-    for name in SWEEPS
+    name: {"task": name, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_EXPIRES}} for name in SWEEPS
 }
 
 
