@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from agents import actions, executor, pauses, proof, services, stranded
@@ -76,7 +77,9 @@ def approved(engine: Engine) -> Callable[..., tuple[Action, Step]]:
         action.status, action.decided_by = Action.Status.APPROVED, by
         action.by_person = by != "policy"
         action.save()
-        return action, services.add_step(healer.run, Step.Agent.EXECUTOR, output={"action": action.pk})
+        with transaction.atomic():
+            step = services.add_step(healer.run, Step.Agent.EXECUTOR, output={"action": action.pk})
+        return action, step
 
     return make
 
