@@ -160,8 +160,8 @@ CELERY_WORKER_ENABLE_REMOTE_CONTROL = not EMBEDDED
 CELERY_TIMEZONE = "UTC"
 # What a killed worker held is free after LEASE_SECONDS. Who lives renews it (two times may fail), until it
 # has shown no progress for LEASE_LIMIT_SECONDS.
-LEASE_SECONDS = 20
-LEASE_RENEW_SECONDS = 6
+LEASE_SECONDS = 15
+LEASE_RENEW_SECONDS = 4
 LEASE_LIMIT_SECONDS = 170
 # The same for a prefork worker's child, which is killed then. Leases are renewed, so the limit need not be
 # shorter than one; it must be shorter than the visibility timeout, after which the broker gives the message

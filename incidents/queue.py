@@ -27,6 +27,7 @@ from incidents import broker, leases
 
 logger = logging.getLogger(__name__)
 HINT_AGAIN = timedelta(seconds=10)
+LOST_AGAIN = timedelta(seconds=4)  # where a lease is over: its worker is lost, and what was told to it
 SWEEP_ROWS = 100
 # Between two attempts, at most: what a row waits for (a chat, Qdrant) may be back at any moment.
 MAX_PAUSE_SECONDS = 60
@@ -93,8 +94,9 @@ class QueueQuerySet(models.QuerySet["QueueRow"]):
         Those behind them wait: in a backlog, a hint that is repeated is one more message before all of them.
         """
         now = timezone.now()
-        first = self.due(now).order_by("due_at").values_list("pk", "hinted_at")[:SWEEP_ROWS]
-        keys = [pk for pk, hinted in first if hinted is None or hinted < now - HINT_AGAIN]
+        pause = {State.WAITING: HINT_AGAIN, State.RUNNING: LOST_AGAIN}
+        first = self.due(now).order_by("due_at").values_list("pk", "state", "hinted_at")[:SWEEP_ROWS]
+        keys = [pk for pk, state, hinted in first if hinted is None or hinted < now - pause[State(state)]]
         self.filter(pk__in=keys).update(hinted_at=now)
         return keys
 

@@ -116,6 +116,6 @@ def test_a_worker_that_drains_gives_the_run_to_another_between_two_steps(
     assert stage.count(running, pk) == 1, "it was to be in the middle of its step"
     prometheus.set("passing")
     stage.fleet.stop_part("worker")
-    stage.wait_diagnosed(pk, 10)  # a lease would take 20 s to be over
+    stage.wait_diagnosed(pk, 10)  # a lease would take 15 s to be over
     begun = f"SELECT step.agent, step.fence, step.attempts FROM {steps} AND step.state = 'done'"
     assert {row[1:] for row in stage.rows(begun, pk)} == {(1, 0)}, "each by one worker, at its first try"
