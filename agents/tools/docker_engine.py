@@ -83,7 +83,8 @@ def engine(host: str) -> Iterator[APIClient]:
         unanswered = not isinstance(error, DockerException)
         raise ToolError(text, retryable=True, unanswered=unanswered) from error
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ToolError(f"an answer of Docker host {host} has an unknown shape: {error!r}") from error
+        text = f"an answer of Docker host {host} has an unknown shape: {error!r}"
+        raise ToolError(text, unanswered=True) from error
     finally:
         if client is not None:
             client.close()
