@@ -44,9 +44,10 @@ def left(step: Step, rung: Rung, seconds: float) -> Limits | str:
 
 def _sums(prefix: str, which: Q) -> dict[str, Any]:
     tokens = Coalesce("input_tokens", 0) + Coalesce("output_tokens", 0)
+    dollars = Coalesce("cost_usd", "reserved_usd")  # as the budgets count: a lost call with what it may cost
     return {
         f"{prefix}_steps": Count("pk", filter=which & Q(error="")),
         f"{prefix}_tokens": Coalesce(Sum(tokens, filter=which), 0),
         f"{prefix}_seconds": Coalesce(Sum("seconds", filter=which), 0.0),
-        f"{prefix}_usd": Coalesce(Sum("cost_usd", filter=which), 0, output_field=ModelCall.cost_usd.field),
+        f"{prefix}_usd": Coalesce(Sum(dollars, filter=which), 0, output_field=ModelCall.cost_usd.field),
     }
