@@ -8,6 +8,7 @@ from typing import Any
 from django.utils import timezone
 
 from incidents.alertmanager import Alert, label_fingerprint
+from incidents.episodes import as_alert
 from incidents.models import Episode
 
 
@@ -27,11 +28,4 @@ def firing(
 
 
 def over(episode: Episode) -> Alert:
-    return Alert(
-        fingerprint=episode.fingerprint,
-        firing=False,
-        labels=episode.labels,
-        annotations=episode.annotations,
-        starts_at=episode.starts_at,
-        ends_at=timezone.now(),
-    )
+    return as_alert(episode, ends_at=timezone.now())

@@ -167,6 +167,20 @@ def new_episode(batch: Batch, parcel: Parcel, alert: Alert) -> Episode:
     )
 
 
+def as_alert(episode: Episode, *, ends_at: datetime | None = None) -> Alert:
+    """An episode as its sender would say it: that it fires, or that it has ended."""
+    return Alert(
+        fingerprint=episode.fingerprint,
+        firing=ends_at is None,
+        labels=episode.labels,
+        annotations=episode.annotations,
+        starts_at=episode.starts_at,
+        ends_at=ends_at,
+        generator_url=episode.generator_url,
+        condition=episode.condition,
+    )
+
+
 def _open_episode(batch: Batch, parcel: Parcel, alert: Alert, last: Episode | None) -> Episode:
     episode = new_episode(batch, parcel, alert)
     episode.target = batch.targets.get(parcel.key(alert))

@@ -149,7 +149,7 @@ def _last_group_key(incident: Incident | None) -> str:
 
 def _revive(batch: Batch, parcel: Parcel, old: Episode) -> None:
     """A contested alert is active: the episode goes on, or a new one in another incident."""
-    alert, previous = _as_alert(old), old.incident
+    alert, previous = episodes.as_alert(old), old.incident
     batch.load_places([(parcel, alert)])
     new = episodes.new_episode(batch, parcel, alert)
     new.target = old.target or batch.targets.get(parcel.key(alert))
@@ -160,16 +160,3 @@ def _revive(batch: Batch, parcel: Parcel, old: Episode) -> None:
         return
     episodes.leave(batch, old, next_start=batch.now)  # what a closed incident had stays with it
     batch.created.append(new)
-
-
-def _as_alert(episode: Episode) -> Alert:
-    return Alert(
-        fingerprint=episode.fingerprint,
-        firing=True,
-        labels=episode.labels,
-        annotations=episode.annotations,
-        starts_at=episode.starts_at,
-        ends_at=None,
-        generator_url=episode.generator_url,
-        condition=episode.condition,
-    )

@@ -10,7 +10,7 @@ from django.utils import timezone
 from agents import contested, proof, tasks
 from agents.reading import ExpressionState
 from agents.tools import alertmanager
-from incidents import broker, intake, turns
+from incidents import broker, episodes, intake, turns
 from incidents.models import Episode, Turn, Verdict
 from tests.incidents.rows import an_episode, an_incident
 
@@ -140,7 +140,7 @@ def test_right_after_a_verdict_the_expression_says_more_than_alertmanagers_list(
     closed.save()
     episode = an_episode(closed, contested_at=now)
     settings.ALERTMANAGER_URL = "http://alertmanager"
-    alert = intake._as_alert(episode)
+    alert = episodes.as_alert(episode)
     listed = alertmanager.Listing({"g": (alert,)}, frozenset({episode.fingerprint}))
     monkeypatch.setattr(alertmanager, "listing", lambda: listed)
     monkeypatch.setattr(proof, "observe_episode", lambda row: proof.Look(state, "it says so"))
