@@ -13,7 +13,6 @@ from agents import advance, audit, health, reconcile, services
 from incidents import broker, jobs, memory, signals
 
 logger = logging.getLogger(__name__)
-STARTS_AT_ONCE = 20  # with one message; the others may go to other workers
 
 
 def connect() -> None:
@@ -33,11 +32,7 @@ def _rebuild_memory(renew: Callable[[], None]) -> dict[str, Any]:
 
 
 def _opened(sender: Any, incident_ids: list[int], **_: Any) -> None:
-    def wake() -> None:
-        for start in range(0, len(incident_ids), STARTS_AT_ONCE):
-            broker.send("agents.tasks.start_runs", *incident_ids[start : start + STARTS_AT_ONCE])
-
-    transaction.on_commit(wake, robust=True)
+    transaction.on_commit(lambda: broker.post("agents.tasks.start_runs", *incident_ids), robust=True)
 
 
 def _contested(sender: Any, episode_id: int, **_: Any) -> None:

@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from incidents import inventory, notifications, services, signals
 from incidents.alertmanager import DEFAULT_SOURCE, Alert
 from incidents.models import Episode, Event, GroupKey, Incident, Target
-from incidents.rawsql import fetch
+from incidents.rawsql import fetch, insert
 from incidents.severity import severity_class, worst
 
 CHANGEABLE = (
@@ -250,10 +250,10 @@ class Batch:
         self._write_incidents()
         self._write_ends()
         self.group_rows.sort(key=lambda row: (row.source, row.digest))
-        GroupKey.objects.bulk_create(self.group_rows)
+        insert(self.group_rows)
         self.created.sort(key=lambda row: (row.source, row.fingerprint))
-        Episode.objects.bulk_create(self.created)
-        Event.objects.bulk_create(self.events)
+        insert(self.created)
+        insert(self.events)
         for incident, source in self.resolved.values():
             services.end_when_all_resolved(incident, actor=source)
         for episode in self.contested:
@@ -275,7 +275,7 @@ class Batch:
         held = self._lock_incidents()
         for joining in self.joined.values():
             self._write_joins(joining, held)
-        Incident.objects.bulk_create([incident for incident, _quiet in self.opened])
+        insert([incident for incident, _quiet in self.opened])
         loud = [incident for incident, quiet in self.opened if not quiet]
         notifications.tell_opened(*loud)
 

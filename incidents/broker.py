@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from functools import cache
 from typing import Any
 
 from celery import current_app
+from django.conf import settings
 from kombu.exceptions import OperationalError
 from kombu.pools import ProducerPool
 
@@ -28,6 +29,7 @@ HINT_EXPIRES = 30
 TRANSPORT = {"socket_connect_timeout": 0.3, "socket_timeout": 0.3, "max_retries": 0}
 # What reading an answer that was damaged on its way ends in, besides the broker library's own errors.
 GARBLED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+KEYS_AT_ONCE = 20  # with one message; the others may go to other workers
 PRODUCERS = 10  # as many as Celery's own pool has
 
 
@@ -112,6 +114,57 @@ def send(task: str, *keys: int) -> bool:
     return True
 
 
+def post(task: str, *keys: int) -> None:
+    """As `send`, for who cannot wait; keys that come within a moment share their messages.
+
+    In one process, where a message costs next to nothing, it is sent at once.
+    """
+    if settings.EMBEDDED:
+        _send_some(task, keys)
+    else:
+        _letterbox.put(task, keys)
+
+
+def _send_some(task: str, keys: Sequence[int]) -> None:
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        send(task, *keys[start : start + KEYS_AT_ONCE])
+
+
+class Letterbox:
+    """Emptied by a thread of its own: at once, and then no oftener than EVERY_SECONDS.
+
+    What a dying process leaves in it is for the sweep.
+    """
+
+    EVERY_SECONDS = 0.05
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._some = threading.Event()
+        self._keys: dict[str, list[int]] = {}
+        self._thread: threading.Thread | None = None
+
+    def put(self, task: str, keys: Sequence[int]) -> None:
+        with self._lock:
+            self._keys.setdefault(task, []).extend(keys)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._empty, name="letterbox", daemon=True)
+                self._thread.start()
+        self._some.set()
+
+    def _empty(self) -> None:
+        while self._some.wait():
+            self._some.clear()
+            with self._lock:
+                taken, self._keys = self._keys, {}
+            for task, keys in taken.items():
+                _send_some(task, keys)
+            time.sleep(self.EVERY_SECONDS)
+
+
+_letterbox = Letterbox()
+
+
 @cache
 def _producers() -> Any:
     connection = current_app.connection_for_write(transport_options=TRANSPORT)
@@ -120,9 +173,9 @@ def _producers() -> Any:
 
 def _forget_parent() -> None:
     """After a fork: the parent's sockets are not ours, and its lock may be taken."""
-    global _breaker  # noqa: PLW0603 one a process
+    global _breaker, _letterbox
     _producers.cache_clear()
-    _breaker = Breaker()
+    _breaker, _letterbox = Breaker(), Letterbox()
 
 
 os.register_at_fork(after_in_child=_forget_parent)

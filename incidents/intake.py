@@ -16,12 +16,13 @@ from incidents import episodes
 from incidents.alertmanager import Alert, Webhook
 from incidents.batch import Batch, Parcel, Raced
 from incidents.models import Delivery, Episode, Event, GroupKey, Incident
+from incidents.rawsql import insert
 from incidents.together import Together
 
 T = TypeVar("T")
 RACES = 5
 TOGETHER = 50
-GATHER_SECONDS = 0.001
+GATHER_SECONDS = 0.005
 # PostgreSQL: two transactions waited for each other, and this one was ended.
 DEADLOCK = "40P01"
 
@@ -69,17 +70,16 @@ def _unless_raced(work: Callable[[], T]) -> T:
 
 @transaction.atomic
 def _store(arrivals: Sequence[Arrival]) -> list[Receipt]:
-    deliveries = Delivery.objects.bulk_create(
-        [
-            Delivery(
-                source=each.source,
-                body=each.body,
-                alerts=len(each.webhook.alerts),
-                quarantined=list(each.webhook.quarantined),
-            )
-            for each in arrivals
-        ]
-    )
+    deliveries = [
+        Delivery(
+            source=each.source,
+            body=each.body,
+            alerts=len(each.webhook.alerts),
+            quarantined=list(each.webhook.quarantined),
+        )
+        for each in arrivals
+    ]
+    insert(deliveries)
     parcels = [Parcel(each.source, each.webhook.alerts, each.webhook.group_key) for each in arrivals]
     _apply(parcels)
     return [

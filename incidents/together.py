@@ -2,13 +2,12 @@
 
 A commit waits for the disk, and a delivery needs the same few statements whether it brings one alert or
 fifty. So the first thread does the work of all that wait, while the next ones gather. A request that is alone
-is worked at once; where several came together a moment ago, a millisecond is given to the next of them.
+is worked at once; where several came together a moment ago, as many are waited for, for some milliseconds.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -47,9 +46,9 @@ class Together(Generic[T, R]):
         self._work = work
         self._most = most
         self._gather = gather  # seconds
-        self._several = False
+        self._expected = 1
         self._hopeless = hopeless
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()  # notified when as many wait as are expected
         self._waiting: list[_Waiting[T, R]] = []
         self._busy = False
 
@@ -59,6 +58,8 @@ class Together(Generic[T, R]):
         with self._lock:
             self._waiting.append(mine)
             leads, self._busy = not self._busy, True
+            if len(self._waiting) >= self._expected:
+                self._lock.notify_all()
         if not leads:
             mine.woken.wait()
         if not mine.served:
@@ -69,15 +70,15 @@ class Together(Generic[T, R]):
 
     def _lead(self) -> None:
         """Serve those who wait, oneself among them, and let the first of the later ones lead on."""
-        if self._several:
-            time.sleep(self._gather)
         with self._lock:
+            self._lock.wait_for(lambda: len(self._waiting) >= self._expected, self._gather)
             taken, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            self._several = len(taken) > 1
         try:
             self._serve(taken)
         finally:
             with self._lock:
+                # Who is answered now may soon be back, and they would be two halves that take turns.
+                self._expected = min(len(taken) + len(self._waiting), self._most)
                 following = self._waiting[0] if self._waiting else None
                 self._busy = following is not None
             for each in taken:

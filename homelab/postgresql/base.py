@@ -7,6 +7,7 @@ would lose a thread to each request.
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from psycopg.abc import RV, PQGen
 from homelab import postgresql
 
 POLL_SECONDS = 0.1
+CHECK_SECONDS = 1.0
 
 
 class Connection(psycopg.Connection[Any]):
@@ -27,4 +29,17 @@ class Connection(psycopg.Connection[Any]):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    sound_until = 0.0  # monotonic
+
+    def close_if_health_check_failed(self) -> None:
+        """Once in CHECK_SECONDS, not with each request: the check is a question of its own.
+
+        Who is unlucky in between gets an error, as in a request that had begun, and the next one a new
+        connection.
+        """
+        now = time.monotonic()
+        if self.connection is None or now >= self.sound_until:
+            super().close_if_health_check_failed()
+            self.sound_until = now + CHECK_SECONDS
+
     Database = SimpleNamespace(**{**vars(psycopg), "connect": Connection.connect})  # type: ignore[assignment]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 
 from homelab import postgresql
-from homelab.postgresql.base import Connection
+from homelab.postgresql.base import Connection, DatabaseWrapper
 
 from .postgres import Postgres
 
@@ -43,3 +45,23 @@ def test_how_long_is_what_the_kernel_waits(settings, monkeypatch: pytest.MonkeyP
     settings.DATABASES = {"default": {}}
     postgresql.expect_answers()
     assert postgresql.answer_seconds is None
+
+
+def test_whether_the_connection_works_is_asked_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    asked: list[float] = []
+
+    def is_usable(_: object) -> bool:
+        asked.append(clock.now)
+        return True
+
+    monkeypatch.setattr(DatabaseWrapper, "is_usable", is_usable)
+    wrapper = DatabaseWrapper({"AUTOCOMMIT": True, "OPTIONS": {}})
+    monkeypatch.setattr(wrapper, "connection", object())
+    monkeypatch.setattr(wrapper, "health_check_enabled", True)
+    monkeypatch.setattr(wrapper, "get_autocommit", lambda: True)
+    for clock.now in (1000.0, 1000.5, 1000.9, 1001.5, 1002.0):
+        wrapper.close_if_unusable_or_obsolete()  # as a request does at its start
+        wrapper.close_if_health_check_failed()  # and its first statement
+    assert asked == [1000.0, 1001.5]

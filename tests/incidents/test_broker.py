@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from incidents import broker
-from tests.e2e.process import free_port
+from tests.e2e.process import free_port, wait_until
 
 TASK = "incidents.tasks.run_job"
 
@@ -143,4 +144,32 @@ def test_what_was_kept_is_sent_when_the_work_fails(app: App) -> None:
 
     with pytest.raises(RuntimeError):
         work()
+    assert app.sent == [1]
+
+
+def test_keys_that_are_posted_within_a_moment_share_their_messages(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.EMBEDDED = False
+    sent: list[tuple[int, ...]] = []
+    gone = threading.Event()
+
+    def send(task: str, *keys: int) -> bool:
+        sent.append(keys)
+        first = len(sent) == 1
+        return gone.wait(10) if first else True  # while the first is on its way, the others gather
+
+    monkeypatch.setattr(broker, "send", send)
+    monkeypatch.setattr(broker, "_letterbox", broker.Letterbox())
+    broker.post(TASK, 0)
+    wait_until(lambda: bool(sent), 10, "the first was not sent")
+    for number in range(1, 26):
+        broker.post(TASK, number)
+    gone.set()
+    wait_until(lambda: len(sent) == 3, 10, f"sent: {sent}")
+    assert sent == [(0,), tuple(range(1, 21)), tuple(range(21, 26))]
+
+
+def test_in_one_process_they_are_sent_at_once(app: App) -> None:
+    broker.post(TASK, 1)
     assert app.sent == [1]

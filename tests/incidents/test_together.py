@@ -62,6 +62,25 @@ def test_what_gathers_is_one_call_and_each_gets_its_own_result() -> None:
     assert len(work.calls) == 2
 
 
+def test_who_came_together_is_waited_for_the_next_time() -> None:
+    work = Slow()
+    together = Together(work, most=8, gather=1.0)
+    gathered(work, together, 4)  # one, and the three that came meanwhile
+    with ThreadPoolExecutor(3) as pool:
+        results = [pool.submit(together.one, item) for item in range(10, 13)]
+        assert sorted(each.result(WAIT) for each in results) == [20, 22, 24]
+    assert sorted(work.calls[2]) == [10, 11, 12]
+
+
+def test_who_does_not_come_back_is_not_waited_for_long() -> None:
+    work = Slow()
+    together = Together(work, most=8, gather=0.05)
+    gathered(work, together, 4)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(together.one, 10).result(WAIT) == 20
+    assert together._expected == 1
+
+
 def test_no_more_than_the_most_are_worked_at_once() -> None:
     work = Slow()
     gathered(work, Together(work, most=2), 6)
