@@ -12,6 +12,7 @@ from agents.tools import docker
 from agents.tools.base import Case
 from incidents import inventory
 from incidents.models import Episode, Incident, Target
+from incidents.redaction import clean_tree
 
 
 def expression_of(episode: Episode) -> str | None:
@@ -92,7 +93,7 @@ def refresh_inventory() -> docker.Listing:
         if host in listing.errors:
             continue
         things = [
-            inventory.Described("docker", host, each.name, each.as_facts())
+            inventory.Described("docker", host, each.name, clean_tree(each.as_facts()))
             for each in listing.containers
             if each.host == host
         ]

@@ -10,6 +10,7 @@ from django.utils import timezone
 from incidents.alertmanager import Alert, label_fingerprint
 from incidents.episodes import as_alert
 from incidents.models import Episode
+from incidents.redaction import clean_tree
 
 
 def firing(
@@ -20,7 +21,7 @@ def firing(
         fingerprint=label_fingerprint(labels),
         firing=True,
         labels=labels,
-        annotations=annotations,
+        annotations=clean_tree(annotations),
         starts_at=timezone.now(),
         ends_at=None,
         condition=condition,

@@ -8,6 +8,7 @@ from typing import Any
 from agents.loop import Observation
 from agents.models import CrewRun, Step, ToolCall
 from incidents.models import Target
+from incidents.redaction import clean_tree
 
 RECALL = "recall_incidents"
 
@@ -21,7 +22,7 @@ def recorder(step: Step) -> Callable[[Observation], None]:
             attempt=step.fence,
             call_id=observation.request.id,
             tool=observation.request.tool,
-            arguments=dict(observation.request.arguments or {}),
+            arguments=clean_tree(observation.request.arguments or {}),
             output=observation.full,
             data=dict(observation.data),
             shown=len(observation.text),
@@ -48,6 +49,6 @@ def answer_of(run: CrewRun, agent: Step.Agent, focus: Target | None = None) -> d
 
 
 def last(run: CrewRun, agent: Step.Agent, focus: Target | None = None) -> Step | None:
-    """An agent's last step that is done, about one target when that is given."""
-    steps = run.steps.filter(agent=agent, state="done")
+    """An agent's last step that is done, about one target when that is given. Not loaded: its long brief."""
+    steps = run.steps.filter(agent=agent, state="done").only("run", "output", "rung", "rung_reason")
     return (steps.filter(focus=focus) if focus else steps).order_by("-number").first()

@@ -1,11 +1,18 @@
-"""Log lines: one JSON object each (for Loki), or plain text on a terminal. Both carry the incident's id."""
+"""Log lines: one JSON object each (for Loki), or plain text on a terminal. Both carry the incident's id.
+
+They are redacted as they are formatted, so that what an exception says is redacted, too.
+"""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
+from pythonjsonlogger.core import LogData
+from pythonjsonlogger.json import JsonFormatter
+
 from incidents.context import current_incident
+from incidents.redaction import clean_tree, redact
 
 
 class IncidentFilter(logging.Filter):
@@ -16,6 +23,19 @@ class IncidentFilter(logging.Filter):
         return True
 
 
+class RedactedText(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class RedactedJson(JsonFormatter):
+    """Redacts the members, not the line: a pattern may end where the line's JSON does not."""
+
+    def process_log_record(self, log_data: LogData) -> LogData:
+        cleaned: LogData = clean_tree(super().process_log_record(log_data))
+        return cleaned
+
+
 def config(*, level: str, style: str) -> dict[str, Any]:
     """Django's LOGGING dictionary; `style` is `json` or `text`."""
     return {
@@ -24,12 +44,15 @@ def config(*, level: str, style: str) -> dict[str, Any]:
         "filters": {"incident": {"()": IncidentFilter}},
         "formatters": {
             "json": {
-                "()": "pythonjsonlogger.json.JsonFormatter",
+                "()": RedactedJson,
                 "format": "%(asctime)s %(levelname)s %(name)s %(message)s %(incident_id)s",
                 "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
                 "datefmt": "%Y-%m-%dT%H:%M:%S%z",
             },
-            "text": {"format": "%(asctime)s %(levelname)-7s %(name)s [%(incident_id)s] %(message)s"},
+            "text": {
+                "()": RedactedText,
+                "format": "%(asctime)s %(levelname)-7s %(name)s [%(incident_id)s] %(message)s",
+            },
         },
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": style, "filters": ["incident"]},

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from django.utils.dateparse import parse_datetime
 
-from incidents.redaction import clean
+from incidents.redaction import clean_tree
 
 # Of tokens unless they say otherwise, and of what the poll finds: an HA pair is one sender.
 DEFAULT_SOURCE = "alertmanager"
@@ -40,7 +40,11 @@ def is_watchdog_name(alert_name: str) -> bool:
 
 @dataclass(frozen=True)
 class Alert:
-    """One alert as its sender described it. `ends_at` is None while it fires."""
+    """One alert as its sender described it. `ends_at` is None while it fires.
+
+    Annotations are for reading, and redacted here. Labels are what the alert is known by and proved with, so
+    they stay as they were sent, and are redacted where they leave.
+    """
 
     fingerprint: str
     firing: bool
@@ -63,7 +67,7 @@ class Alert:
     def description(self) -> str:
         for key in ("description", "summary", "message"):
             if text := self.annotations.get(key):
-                return clean(text)
+                return text
         return self.name
 
     @property
@@ -122,7 +126,7 @@ def parse_alert(item: Any) -> Alert:
         fingerprint=_fingerprint(item, labels),
         firing=status == "firing",
         labels=labels,
-        annotations=_string_map(item, "annotations"),
+        annotations=clean_tree(_string_map(item, "annotations")),
         starts_at=starts_at,
         ends_at=ends_at if status == "resolved" else None,
         generator_url=_text(item.get("generatorURL", ""), "generatorURL"),

@@ -1,7 +1,14 @@
 """App configuration."""
 
 from django.apps import AppConfig
+from django.conf import settings
+
+from incidents.own_secrets import own_secrets
+from incidents.redaction import hide_everywhere
 
 
 class IncidentsConfig(AppConfig):
     name = "incidents"
+
+    def ready(self) -> None:
+        hide_everywhere(own_secrets(settings))

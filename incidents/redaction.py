@@ -1,81 +1,54 @@
-"""Secrets out of what is kept, sent or logged. What looks like one is replaced before it is stored."""
+"""Secrets out of what is kept, sent or logged. What looks like one is replaced before it is stored.
+
+Three kinds: what has the form or the name of a secret (`secret_rules`), what stands in an environment
+(`environment`), and what this program was itself told in its settings (`own_secrets`), wherever it appears.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-HIDDEN = "[redacted]"
-# How names of secrets end: DB_PASSWORD, api_key, csrf-token; but not `tokens: 512` or `author: me`.
-_NAMES = (
-    r"(?:pass|password|passwd|passphrase|secret|token|credentials?|authorization|auth"
-    r"|(?:api|access|private|secret|encryption)[_-]?key)"
-)
-_SECRET_NAME = re.compile(rf"{_NAMES}$", re.IGNORECASE)
-# Strangers write these texts, some of a megabyte: no pattern may begin at every character and then run on.
-PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # a private key, whole, or cut off
-    (
-        re.compile(
-            r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
-        ),
-        HIDDEN,
-    ),
-    # user:password@ in a URL; a password may hold an @ of its own, so up to the last one
-    (
-        re.compile(r"(?P<keep>\b[a-z][a-z0-9+.-]{0,30}://)[^\s/@:]*:[^\s/]*@", re.IGNORECASE),
-        rf"\g<keep>{HIDDEN}@",
-    ),
-    # Authorization: Bearer …, Basic …
-    (
-        re.compile(r"(?P<keep>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
-        rf"\g<keep>{HIDDEN}",
-    ),
-    # password: |  with its value in the next line
-    (
-        re.compile(rf"(?P<keep>{_NAMES}\s*:\s*[|>][+-]?[ \t]*\n\s*)[^\n]+", re.IGNORECASE),
-        rf"\g<keep>{HIDDEN}",
-    ),
-    # password=…, "api_key": "…", TOKEN: …
-    (
-        re.compile(
-            rf"(?P<keep>{_NAMES}[\"']?\s*[=:]\s*)(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&\"']+)",
-            re.IGNORECASE,
-        ),
-        rf"\g<keep>{HIDDEN}",
-    ),
-    # --password X, --api-key=X, curl -u user:X
-    (
-        re.compile(rf"(?P<keep>(?<!\S)--?[\w-]*{_NAMES}[ =]+)(?:\"[^\"\n]*\"|'[^'\n]*'|\S+)", re.IGNORECASE),
-        rf"\g<keep>{HIDDEN}",
-    ),
-    (re.compile(r"(?P<keep>\bcurl\b(?:(?!\bcurl\b)[^\n])*?\s(?:-u|--user)[ =]?)\S+"), rf"\g<keep>{HIDDEN}"),
-    (re.compile(r"(?P<keep>\b(?:set-)?cookie:\s*)[^\n]+", re.IGNORECASE), rf"\g<keep>{HIDDEN}"),
-    # addresses that are keys themselves
-    (re.compile(r"(?P<keep>\bdiscord(?:app)?\.com/api/webhooks/\d+/)[\w-]+"), rf"\g<keep>{HIDDEN}"),
-    (re.compile(r"(?P<keep>\bhooks\.slack\.com/services/)[\w/]+"), rf"\g<keep>{HIDDEN}"),
-    (re.compile(r"(?P<keep>/bot)\d{8,10}:[A-Za-z0-9_-]{35}"), rf"\g<keep>{HIDDEN}"),
-    # user:hash of htpasswd, as in traefik's basicauth.users
-    (re.compile(r"(?P<keep>[\w.@-]:)\$(?:apr1|2[aby]|[156])\$[^\s,\"']+"), rf"\g<keep>{HIDDEN}"),
-    # tokens that announce themselves
-    (re.compile(r"\b(?:sk|hl|ghp|gho|glpat|xox[abprs])[-_][A-Za-z0-9_-]{16,}"), HIDDEN),
-    (re.compile(r"\bAKIA[0-9A-Z]{16}\b"), HIDDEN),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*"), HIDDEN),
-    (re.compile(r"\b\d{8,10}:[A-Za-z0-9_-]{35}\b"), HIDDEN),
-)
+from incidents import environment, secret_rules
+from incidents.secret_rules import HIDDEN, NAMES
 
-
+_SECRET_NAME = re.compile(rf"{NAMES}$", re.IGNORECASE)
+_SECRET_FLAG = re.compile(rf"--?[\w-]*{NAMES}", re.IGNORECASE)
+RULES = (*environment.RULES, *secret_rules.RULES)
+HINTS = tuple(sorted({hint for rule in RULES for hint in rule.hints}))
 # Most names and values in JSON are a short word. The shortest secret without one of `:= ` has 19 characters.
 _HARMLESS = re.compile(r"[^:=\s]{0,18}\Z")
+# Programs with a flag of one letter that takes a password.
+_SHORT_FLAGS = {"curl": "-u", "sshpass": "-p", "redis-cli": "-a", "valkey-cli": "-a", "ldapsearch": "-w"}
+_GLUED_FLAGS = ("mysql", "mariadb", "sshpass")  # -pSECRET
+
+_own: tuple[str, ...] = ()
+
+
+def hide_everywhere(values: Iterable[str]) -> tuple[str, ...]:
+    """From now on these texts are replaced wherever they appear; returns what was replaced before.
+
+    The longest come first: one may be a part of another.
+    """
+    global _own  # set once, at the start: this module must not know the settings
+    before, _own = _own, tuple(sorted(set(values), key=lambda value: (-len(value), value)))
+    return before
 
 
 def redact(text: str) -> str:
     """The text with everything that looks like a secret replaced by `[redacted]`."""
+    for value in _own:
+        if value in text:
+            text = text.replace(value, HIDDEN)
     if _HARMLESS.match(text):
         return text
-    for pattern, replacement in PATTERNS:
-        text = pattern.sub(replacement, text)
+    lowered = text.lower()
+    found = [hint for hint in HINTS if hint in lowered]
+    for rule in RULES:
+        if not rule.hints or not rule.hints.isdisjoint(found):
+            text = rule.pattern.sub(rule.replacement, text)
     return text
 
 
@@ -88,15 +61,67 @@ def clean(text: str) -> str:
 def clean_tree(value: Any) -> Any:
     """JSON with every string in it cleaned, and every value under a secret's name hidden."""
     if isinstance(value, str):
-        return clean(value)
+        return _clean_text(value)
     if isinstance(value, Mapping):
         return {clean(str(key)): _clean_member(str(key), each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [clean_tree(each) for each in value]
+        return _clean_list(value)
     return value
 
 
+def _clean_text(text: str) -> str:
+    """A text, which may be JSON itself, as a tool's arguments are: its escapes would hide an environment."""
+    if text.startswith("{") and text.endswith("}"):
+        try:
+            parsed = json.loads(text)
+            cleaned = clean_tree(parsed)
+        except (ValueError, RecursionError):  # no JSON, or nested deeper than Python calls
+            return clean(text)
+        if cleaned != parsed:
+            return clean(json.dumps(cleaned, ensure_ascii=False))
+    return clean(text)
+
+
 def _clean_member(name: str, value: Any) -> Any:
-    if isinstance(value, str) and _SECRET_NAME.search(name):
-        return HIDDEN
+    if isinstance(value, str):
+        return HIDDEN if _SECRET_NAME.search(name) else _clean_text(value)
+    if name.lower() in environment.SECTIONS:
+        value = _without_values(value)
     return clean_tree(value)
+
+
+def _without_values(value: Any) -> Any:
+    """An environment: `["NAME=value"]`, `{"NAME": "value"}`, or Kubernetes' `[{"name", "value"}]`."""
+    if isinstance(value, list | tuple):
+        return [environment.pair(each) if isinstance(each, str) else _named(each) for each in value]
+    if isinstance(value, Mapping) and all(str(name).isupper() for name in value):
+        return {name: each if environment.shown(str(name)) else HIDDEN for name, each in value.items()}
+    return value
+
+
+def _named(value: Any) -> Any:
+    if not isinstance(value, Mapping) or "value" not in value or environment.shown(str(value.get("name"))):
+        return value
+    return {**value, "value": HIDDEN}
+
+
+def _clean_list(values: Sequence[Any]) -> list[Any]:
+    """A list, which may be a command's words: what follows `--password` is a password."""
+    program = values[0].rpartition("/")[2] if values and isinstance(values[0], str) else ""
+    cleaned, hide_next = [], False
+    for value in values:
+        if not isinstance(value, str):
+            cleaned.append(clean_tree(value))
+        elif hide_next and not value.startswith("-"):
+            cleaned.append(HIDDEN)
+        elif value.startswith("-p") and len(value) > 2 and program.startswith(_GLUED_FLAGS):
+            cleaned.append(f"-p{HIDDEN}")
+        else:
+            cleaned.append(_clean_text(value))
+        hide_next = isinstance(value, str) and (
+            value == _SHORT_FLAGS.get(program) or _SECRET_FLAG.fullmatch(value) is not None
+        )
+    return cleaned
+
+
+__all__ = ["HIDDEN", "RULES", "clean", "clean_tree", "hide_everywhere", "redact"]

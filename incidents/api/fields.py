@@ -10,6 +10,7 @@ from rest_framework import serializers
 
 from incidents.access import caller_of
 from incidents.models import Role
+from incidents.redaction import clean_tree
 
 # What a list shows of one text, which a sender may have made a megabyte long. The record keeps it whole.
 LONGEST = 4000
@@ -35,7 +36,7 @@ class RecordSerializer(serializers.ModelSerializer[Any]):
     """A record as its readers see it: what is not known, an empty text in its row, is null.
 
     `operator_fields` are null for anybody below an operator. `whole`: long texts are not cut in a list, for
-    there is no other way to read them.
+    there is no other way to read them. `sent_fields` hold what a sender wrote, and are redacted when shown.
     """
 
     serializer_field_mapping = {
@@ -43,6 +44,7 @@ class RecordSerializer(serializers.ModelSerializer[Any]):
         models.DateTimeField: UTCDateTimeField,
     }
     operator_fields: tuple[str, ...] = ()
+    sent_fields: tuple[str, ...] = ()
     whole = False
 
     def build_standard_field(
@@ -58,6 +60,7 @@ class RecordSerializer(serializers.ModelSerializer[Any]):
         for field in type(instance)._meta.concrete_fields:
             if shown.get(field.name) == "" and _may_be_empty(field):
                 shown[field.name] = None
+        shown.update({name: clean_tree(shown[name]) for name in self.sent_fields})
         if self.operator_fields and not self.reader_is(Role.OPERATOR):
             shown.update(dict.fromkeys(self.operator_fields))
         in_list = self.parent is not None and self.parent is self.root

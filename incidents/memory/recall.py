@@ -15,6 +15,7 @@ from incidents.memory.index import get_index
 from incidents.memory.load import refresh_if_due
 from incidents.memory.rows import entries, stored_vectors
 from incidents.models import MemoryEntry, Verdict
+from incidents.redaction import clean
 
 WEIGHED = 40  # candidates that are read from the database and weighed again
 PROVEN_OF_ALERT = 20
@@ -66,7 +67,7 @@ def recall(
     refresh_if_due()
     index = get_index()
     proven = _proven(alert_name)
-    found = index.search(query, also=proven)
+    found = index.search(clean(query), also=proven)  # it may be embedded elsewhere
     chosen = [
         candidate
         for place, candidate in enumerate(found.candidates)
@@ -144,7 +145,7 @@ def _weigh(candidate: Candidate, row: MemoryEntry, asked: _Asked) -> tuple[float
     return place, Recalled(
         entry_id=row.pk,
         incident_id=row.incident_id,
-        alert_name=incident.alert_name,
+        alert_name=clean(incident.alert_name),
         text=row.text,
         score=round(1 - unsure * (1 - SAME_ALERT_CERTAINTY if same_alert else 1.0), 4),
         dense=candidate.dense,

@@ -11,6 +11,7 @@ from incidents.memory.embed import Vectors, get_embedder, passages
 from incidents.memory.errors import EmbeddingError
 from incidents.memory.index import Document
 from incidents.models import MemoryEntry
+from incidents.redaction import clean
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def document(row: MemoryEntry) -> Document:
     return Document(
         key=row.pk,
         incident_id=row.incident_id,
-        alert_name=row.incident.alert_name,
+        alert_name=clean(row.incident.alert_name),
         text=row.text,
         mark=mark(row.content_hash, row.model),
         vectors=stored_vectors(row),
