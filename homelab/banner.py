@@ -12,8 +12,8 @@ from dotenv import dotenv_values
 from agents import reasoners
 from agents.budget import cap_line
 from agents.reasoners import rungs
-from homelab import firstrun, listen
-from incidents import notifications
+from homelab import env, firstrun, listen
+from incidents import channels
 
 RECEIVER = """\
 receivers:
@@ -77,14 +77,14 @@ def _where_ingest() -> str:
 
 def state() -> list[str]:
     """A line each on who reasons, on proof, on what may be changed, and on who is told."""
-    told = ", ".join(name for name, _ in notifications.channels())
     return [
         ladder(),
         f"Proof: asks {shown(settings.PROMETHEUS_URL)}"
         if settings.PROMETHEUS_URL
         else "Proof unavailable (PROMETHEUS_URL is not set): what cannot be proved is not done unasked",
         _changes(),
-        f"Told: {told or 'nobody (NOTIFY_URLS is not set)'}",
+        f"Told: {channels.summary() or 'nobody (NOTIFY_URLS is not set)'}",
+        *(f"Warning: {each}" for each in env.open_to_others()),
     ]
 
 

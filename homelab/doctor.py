@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from datetime import timedelta
 from http import HTTPStatus
@@ -20,8 +21,8 @@ from agents.reasoners.openai import ModelError
 from agents.reasoners.rungs import Rung
 from agents.tools import INTEGRATIONS
 from agents.tools.base import Health
-from homelab import banner, firstrun, fitness, listen
-from incidents import notifications
+from homelab import banner, env, firstrun, fitness, listen
+from incidents import channels
 from incidents.models import Episode
 
 TIMEOUT = 5
@@ -33,6 +34,7 @@ def examine() -> Iterator[tuple[str, Health]]:
     database = check_database()
     yield "database", database
     yield "server", check_server()
+    yield "secrets", check_secrets()
     yield "memory", check_memory()
     for rung in rungs.configured():
         yield rung.name, check_rung(rung, readable=bool(database.ok))
@@ -86,6 +88,14 @@ def check_server() -> Health:
     return Health(answer.status_code == HTTPStatus.OK, detail, body.get("version"))
 
 
+def check_secrets() -> Health:
+    """Whether what holds secrets is its owner's alone."""
+    wrong = env.open_to_others()
+    if settings.DATA_DIR.stat().st_mode & stat.S_IRWXO:
+        wrong.append(f"HOMELAB_DATA_DIR: others may look into {settings.DATA_DIR} (chmod 700)")
+    return Health(not wrong, "; ".join(wrong) or "read by their owner alone")
+
+
 def check_memory() -> Health:
     """The Qdrant server. Without one the memory is in the web process, whose health tells of it."""
     if settings.QDRANT_URL is None:
@@ -124,10 +134,10 @@ def check_rung(rung: Rung, *, readable: bool) -> Health:
 
 def check_notifications() -> Health:
     """The names are those of the records. Nothing is sent; what cannot be read has stopped the start."""
-    names = [name for name, _ in notifications.channels()]
-    if not names:
+    told = channels.summary()
+    if told is None:
         return Health(None, not_configured(("NOTIFY_URLS", "TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID")))
-    return Health(True, ", ".join(names))
+    return Health(True, told)
 
 
 def proof_unavailable(*, readable: bool) -> str:

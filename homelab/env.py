@@ -6,10 +6,14 @@ Every secret may also come from a file: NAME_FILE holds the path, one trailing n
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -18,9 +22,18 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError, FileAwareEnv
 
+from agents import maintenance
+from agents.kinds import ActionKind
+from agents.maintenance import Maintenance
+from incidents import quiet
+
 T = TypeVar("T")
 
 env = FileAwareEnv(strip_whitespace=True)
+secret_files: dict[str, Path] = {}  # what was read by NAME_FILE, and `.env`, by variable
+SHORTEST_KEY = 50  # Django's own check wants as much
+# A container's own mounts, which only its processes see; they are often open to each of these.
+SECRET_MOUNTS = ("/run/secrets/", "/var/run/secrets/")
 SQLITE_ENGINE = "django.db.backends.sqlite3"
 POSTGRESQL_ENGINE = "django.db.backends.postgresql"
 
@@ -36,6 +49,8 @@ def read(parse: Callable[..., T], name: str, **options: object) -> T:
     """
     if os.environ.get(name) == "" and not os.environ.get(f"{name}_FILE"):
         return cast(T, options["default"])
+    if path := os.environ.get(f"{name}_FILE"):
+        secret_files[f"{name}_FILE"] = Path(path)
     try:
         return parse(name, **options)
     except (EnvError, ValueError) as error:
@@ -47,7 +62,20 @@ def read_dotenv(base_dir: Path) -> None:
     named = optional("HOMELAB_ENV_FILE")
     if named is not None and not Path(named).exists():
         raise ConfigError(f"HOMELAB_ENV_FILE: there is no {named}")
-    env.read_env(Path(named) if named else base_dir / ".env", recurse=False)
+    path = Path(named) if named else base_dir / ".env"
+    secret_files["HOMELAB_ENV_FILE" if named else ".env"] = path
+    env.read_env(path, recurse=False)
+
+
+def open_to_others() -> list[str]:
+    """Of the files that hold secrets, those that every user of this machine may read, as words of warning."""
+    found = []
+    for name, path in secret_files.items():
+        if str(path).startswith(SECRET_MOUNTS) or not path.is_file():
+            continue
+        if path.stat().st_mode & stat.S_IROTH:
+            found.append(f"{name}: every user of this machine may read {path} (chmod 600 {path})")
+    return found
 
 
 def data_directory(base_dir: Path) -> Path:
@@ -59,6 +87,7 @@ def data_directory(base_dir: Path) -> Path:
         raise ConfigError(f"HOMELAB_DATA_DIR: cannot make {found}: {error.strerror}") from error
     if not os.access(found, os.W_OK | os.X_OK):
         raise ConfigError(f"HOMELAB_DATA_DIR: cannot write into {found}")
+    os.umask(0o077)  # all that this program writes is its owner's alone: databases, metrics, benchmarks
     return found
 
 
@@ -106,6 +135,8 @@ def database_at(address: str, name: str) -> dict[str, Any]:
         raise ConfigError(f"{wanted}, with %2F for / and so on inside a password") from None
     found: dict[str, Any] = {**parsed}
     if found["ENGINE"] == SQLITE_ENGINE:
+        for suffix in ("", "-wal", "-shm"):  # new ones are made so, those of an earlier version were not
+            make_private(Path(f"{found['NAME']}{suffix}"))
         found["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",  # a read that later writes would fail: "database is locked"
             "timeout": 20,
@@ -173,6 +204,68 @@ def names(name: str) -> list[str]:
     return [item.strip() for item in read(env.str, name, default="").split(",") if item.strip()]
 
 
+def kind_modes(name: str) -> dict[str, str]:
+    """Mode by kind of change, written `restart_container=auto` with commas between."""
+    found = {}
+    for item in names(name):
+        kind, _, mode = (part.strip() for part in item.partition("="))
+        if kind not in ActionKind.values:
+            raise ConfigError(f"{name}: {kind!r} is none of {', '.join(ActionKind.values)}")
+        if mode not in ("off", "approve", "auto") or kind in found:
+            raise ConfigError(f"{name}: wants {kind}=off, {kind}=approve or {kind}=auto, each kind once")
+        found[kind] = mode
+    return found
+
+
+def declared_maintenance(name: str) -> tuple[Maintenance, ...]:
+    """The entries of the YAML file at a path; none without one."""
+    path = optional(name)
+    try:
+        return maintenance.load(Path(path)) if path else ()
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def quiet_hours(name: str) -> tuple[quiet.Window, ...]:
+    """Hours of the day by TZ; docs: `incidents.quiet`."""
+    try:
+        return quiet.parse(read(env.str, name, default=""))
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """Addresses and networks (10.0.0.5, 172.18.0.0/16), by commas. Everybody (/0) is no such network."""
+    found = []
+    for item in names(name):
+        try:
+            network = ip_network(item)
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}") from error
+        if network.prefixlen == 0:
+            raise ConfigError(f"{name}: {item} is everybody")
+        found.append(network)
+    return found
+
+
+def header_name(name: str) -> str | None:
+    value = optional(name)
+    if value is not None and not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", value):
+        raise ConfigError(f"{name}: {value!r} is no name of a header")
+    return value
+
+
+def group_roles(name: str) -> dict[str, str]:
+    """Role by group, written `group=role` with commas between."""
+    found = {}
+    for item in names(name):
+        group, _, role = (part.strip() for part in item.rpartition("="))
+        if not group or group in found or role not in ("viewer", "operator", "admin"):
+            raise ConfigError(f"{name}: wants group=viewer, group=operator or group=admin, each group once")
+        found[group] = role
+    return found
+
+
 def docker_hosts() -> dict[str, str]:
     """Host name to engine URL, from DOCKER_HOSTS, else DOCKER_HOST, else the local socket when it is there.
 
@@ -207,11 +300,20 @@ def own_hosts(public_url: str | None) -> list[str]:
     return hosts
 
 
+def make_private(path: Path) -> None:
+    """Take a file's rights from everybody but its owner, if it is there and ours to change."""
+    with suppress(FileNotFoundError):
+        found = path.stat()
+        if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
+            path.chmod(0o600)
+
+
 def private_text(path: Path, make: Callable[[], str]) -> str:
     """The text of a file that only we may read; made on first use, safely when two processes race."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
+        make_private(path)
         return path.read_text().strip()
     except OSError as error:
         raise ConfigError(f"HOMELAB_DATA_DIR: cannot write {path}: {error.strerror}") from error
@@ -222,6 +324,8 @@ def private_text(path: Path, make: Callable[[], str]) -> str:
 
 
 def secret_key(data_dir: Path) -> str:
-    return read(env.str, "SECRET_KEY", default=None) or private_text(
-        data_dir / "secret-key", lambda: secrets.token_urlsafe(50)
-    )
+    """What signs sessions: given, or made on first use."""
+    given = optional("SECRET_KEY")
+    if given is not None and len(given) < SHORTEST_KEY:
+        raise ConfigError(f"SECRET_KEY: wants at least {SHORTEST_KEY} characters")
+    return given or private_text(data_dir / "secret-key", lambda: secrets.token_urlsafe(50))

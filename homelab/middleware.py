@@ -1,26 +1,52 @@
-"""What stands before the views: any host name for machines, and no body of unknown length for the API."""
+"""What stands before the views: any host name for machines, no body of unknown length, https, and the policy
+of what pages may load.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.conf import settings
+from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest, HttpResponsePermanentRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.middleware.common import CommonMiddleware
+from rest_framework.response import Response
+
+from incidents.api.root import AlertView
 
 Handler = Callable[[HttpRequest], HttpResponseBase]
 ANY_HOST = ("/alert", "/metrics", "/health")
 
 
-def length_required(get_response: Handler) -> Handler:
-    """411 for a body without a declared length, which the API would take for an empty one.
+def for_machines(request: HttpRequest) -> bool:
+    """What Alertmanager, Prometheus and probes call, by any host name and without TLS inside a network."""
+    return "/" + request.path_info.lstrip("/").split("/", 1)[0] in ANY_HOST
 
-    `/alert` reads such bodies: an alert is refused for as little as possible.
+
+def alerts_first(get_response: Handler) -> Handler:
+    """`/alert` has nothing of what the others are for: no page, cookie, session or redirect.
+
+    They would cost an alert a seventh of its time.
     """
+    receive = AlertView.as_view()
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        if request.path_info.strip("/") != "alert":
+            return get_response(request)
+        answer: Response = receive(request).render()
+        answer.headers["Content-Length"] = str(len(answer.content))  # else the connection would not be kept
+        return answer
+
+    return middleware
+
+
+def length_required(get_response: Handler) -> Handler:
+    """411 for a body without a declared length, which the API would take for an empty one."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
-        if chunked and request.path_info.strip("/") != "alert":
+        if chunked:
             return JsonResponse({"detail": "send the body with a Content-Length"}, status=411)
         return get_response(request)
 
@@ -35,5 +61,35 @@ class HostCheckMiddleware(CommonMiddleware):
     """
 
     def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
-        first = "/" + request.path_info.lstrip("/").split("/", 1)[0]
-        return None if first in ANY_HOST else super().process_request(request)
+        return None if for_machines(request) else super().process_request(request)
+
+
+class NoRedirectedBodyMiddleware:
+    """403 for a write over plain http, where Django would redirect it and so drop its body.
+
+    Not used unless PUBLIC_URL is https.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        if not settings.SECURE_SSL_REDIRECT:
+            raise MiddlewareNotUsed
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.method in ("GET", "HEAD") or request.is_secure() or for_machines(request):
+            return self.get_response(request)
+        where = f"https://{settings.SECURE_SSL_HOST}{request.path}"
+        return JsonResponse({"detail": f"only over https: {where}"}, status=403)
+
+
+class ContentSecurityPolicyMiddleware:
+    """`Content-Security-Policy` on every answer, from SECURE_CSP: Django's own setting from 6.0 on."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+        self.policy = "; ".join(" ".join([name, *sources]) for name, sources in settings.SECURE_CSP.items())
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        response.headers.setdefault("Content-Security-Policy", self.policy)
+        return response

@@ -15,15 +15,21 @@ from homelab.env import (
     choice,
     data_directory,
     database,
+    declared_maintenance,
     docker_hosts,
     dollars,
     embedding_model,
     env,
+    group_roles,
+    header_name,
+    kind_modes,
     names,
+    networks,
     number,
     optional,
     own_hosts,
     prices,
+    quiet_hours,
     read,
     read_dotenv,
     secret_key,
@@ -55,10 +61,38 @@ if PUBLIC_URL:
     CSRF_TRUSTED_ORIGINS = [f"{urlsplit(PUBLIC_URL).scheme}://{urlsplit(PUBLIC_URL).netloc}"]
 _https = bool(PUBLIC_URL and PUBLIC_URL.startswith("https://"))
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
+SECURE_SSL_REDIRECT = _https
+SECURE_SSL_HOST = urlsplit(PUBLIC_URL).netloc if PUBLIC_URL and _https else None
+SECURE_REDIRECT_EXEMPT = [r"^(alert|health|metrics)(/|$)"]  # machines inside a network speak plain http
+# A browser applies it to every port of the host. Under a port of its own, PUBLIC_URL shares the host with
+# programs that may have no TLS.
+SECURE_HSTS_SECONDS = 30 * 86400 if PUBLIC_URL and _https and urlsplit(PUBLIC_URL).port is None else 0
+# The other hosts of the domain are not ours: no word for subdomains, and no consent to a browser's list.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # Strict would log out who follows a link from a chat
+SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+SECURE_CSP = {
+    "default-src": ["'self'"],
+    "img-src": ["'self'", "data:"],
+    "object-src": ["'none'"],
+    "base-uri": ["'none'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+}
+# Proxies whose X-Forwarded-For and sign-on headers are believed.
+TRUSTED_PROXIES = networks("TRUSTED_PROXIES")
+REMOTE_USER_HEADER = header_name("REMOTE_USER_HEADER")
+REMOTE_GROUPS_HEADER = header_name("REMOTE_GROUPS_HEADER") or "Remote-Groups"
+SSO_GROUPS = group_roles("SSO_GROUPS")
+if bool(REMOTE_USER_HEADER) != bool(SSO_GROUPS):
+    raise ConfigError("REMOTE_USER_HEADER and SSO_GROUPS: set both or neither")
+if REMOTE_USER_HEADER and not TRUSTED_PROXIES:
+    raise ConfigError("REMOTE_USER_HEADER: name the proxies that may send it in TRUSTED_PROXIES")
 
 # --- Django ------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -78,14 +112,18 @@ INSTALLED_APPS = [
     "metrics",
 ]
 MIDDLEWARE = [
+    "homelab.middleware.alerts_first",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "homelab.middleware.NoRedirectedBodyMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "homelab.middleware.ContentSecurityPolicyMiddleware",
     "homelab.middleware.length_required",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "homelab.middleware.HostCheckMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "homelab.sso.SingleSignOnMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
@@ -171,6 +209,9 @@ WORKER_THREADS = number("WORKER_THREADS", 8, least=3)
 
 # --- the crew ----------------------------------------------------------------------------------
 REMEDIATION_MODE = choice("REMEDIATION_MODE", ("observe", "approve", "auto"), "approve")
+REMEDIATION_ACTIONS = kind_modes("REMEDIATION_ACTIONS")  # narrows the mode for a kind of change
+MAINTENANCE = declared_maintenance("MAINTENANCE_FILE")
+SILENCE_MAX_MINUTES = number("SILENCE_MAX_MINUTES", 240, least=1)
 PROTECTED_TARGETS = names("PROTECTED_TARGETS")
 PROOF_HOLD_SECONDS = number("PROOF_HOLD_SECONDS", 60)
 PROOF_TIMEOUT_SECONDS = number("PROOF_TIMEOUT_SECONDS", 180, least=1)
@@ -179,6 +220,8 @@ APPROVAL_SECONDS = number("APPROVAL_SECONDS", 900, least=1)
 RESTARTS_PER_HOUR = number("RESTARTS_PER_HOUR", 2)
 COOLDOWN_SECONDS = number("COOLDOWN_SECONDS", 900)
 CHANGES_PER_HOUR = number("CHANGES_PER_HOUR", 6)
+# After so many verified changes of a kind for an alert, all approved by people, it offers to ask no more.
+AUTONOMY_OFFER_AFTER = number("AUTONOMY_OFFER_AFTER", 8, least=1)
 HEALTH_CHECK_SECONDS = number("HEALTH_CHECK_SECONDS", 300, least=5)
 RECONCILE_SECONDS = number("RECONCILE_SECONDS", 60, least=1)
 AUDIT_STUCK_SECONDS = number("AUDIT_STUCK_SECONDS", 300, least=1)
@@ -234,6 +277,12 @@ if bool(TELEGRAM_BOT_TOKEN) != bool(TELEGRAM_CHAT_ID):
     raise ConfigError("TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID: set both or neither")
 if TELEGRAM_BOT_TOKEN:
     NOTIFY_URLS.append(f"tgram://{TELEGRAM_BOT_TOKEN}/{TELEGRAM_CHAT_ID}")
+# Told one after the other, each when nobody has answered a critical for so long; 0: never.
+ESCALATION_URLS = names("ESCALATION_URLS")
+ESCALATE_MINUTES = number("ESCALATE_MINUTES", 10)
+if ESCALATION_URLS and not NOTIFY_URLS:
+    raise ConfigError("ESCALATION_URLS: name who is told first in NOTIFY_URLS")
+QUIET_HOURS = quiet_hours("QUIET_HOURS")
 
 # --- API ---------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -253,6 +302,11 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Incidents, what the crew did about them, and the actions that wait for a person.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {
+        "ActionKind": "agents.kinds.ActionKind",
+        "EventKind": "incidents.models.Event.Kind",
+        "NotificationKind": "incidents.models.Notification.Kind",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

@@ -30,6 +30,7 @@ class AlertView(APIView):
     """Alertmanager's webhook. The answer 200 comes after the commit."""
 
     authentication_classes = [BearerAuthentication]
+    never_throttled = True  # Alertmanager gives up on 429, too; its log should say what is wrong
     needs: ClassVar = {"POST": Role.INGEST}
     http_method_names = ["post"]
 

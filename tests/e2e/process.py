@@ -24,7 +24,8 @@ Json = dict[str, Any]
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
 APT_LINE = (
-    "apt-get install --no-install-recommends prometheus prometheus-alertmanager docker.io busybox-static"
+    "apt-get install --no-install-recommends "
+    "prometheus prometheus-alertmanager docker.io busybox-static chromium"
 )
 # Capability -> the groups of binaries it needs; any one name of a group will do.
 TOOLS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -32,6 +33,7 @@ TOOLS: dict[str, tuple[tuple[str, ...], ...]] = {
     "alertmanager": (("prometheus-alertmanager", "alertmanager"),),
     "docker": (("dockerd",), ("containerd",), ("runc",), ("busybox",)),
     "busybox": (("busybox",),),
+    "chromium": (("chromium", "chromium-browser", "google-chrome"),),
 }
 # Below Linux's range for outgoing connections (32768 up), so that no client socket can take
 # a port between the moment it is chosen and the moment the server binds it, nor while a

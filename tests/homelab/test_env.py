@@ -28,6 +28,9 @@ BAD = {
     "DOCKER_HOSTS": "nas",
     "DOCKER_HOST": "nas:2375",
     "REMEDIATION_MODE": "yolo",
+    "REMEDIATION_ACTIONS": "restart_container=yolo",
+    "MAINTENANCE_FILE": "/no/such/file.yml",
+    "SILENCE_MAX_MINUTES": "0",
     "PROOF_HOLD_SECONDS": "soon",
     "WORKER_THREADS": "2",
     "LLM_BUDGET_DAILY_USD": "-1",
@@ -35,10 +38,17 @@ BAD = {
     "LLM_BUDGET_INCIDENT_USD": "inf",
     "LLM_PRICES": "gpt-4o-mini=cheap",
     "TELEGRAM_BOT_TOKEN": "1:a",
+    "ESCALATION_URLS": "json://localhost/",  # after whom?
+    "ESCALATE_MINUTES": "soon",
+    "QUIET_HOURS": "22-7",
     "HOMELAB_OPEN_READ": "perhaps",
     "TZ": "Mars/Olympus",
     "LOG_LEVEL": "loud",
     "REDIS_URL": "http://redis",
+    "TRUSTED_PROXIES": "proxy",
+    "REMOTE_USER_HEADER": "Remote-User",  # whose groups get in?
+    "REMOTE_GROUPS_HEADER": "Remote Groups",
+    "SSO_GROUPS": "ops=root",
 }
 
 
@@ -88,6 +98,10 @@ def test_a_bad_value_stops_the_start_and_names_its_variable(tmp_path: Path, name
         ({"NOTIFY_URLS": "hunter2"}, "NOTIFY_URLS: number 1"),
         ({"NOTIFY_URLS": "json://localhost/, nonsense://hunter2"}, "NOTIFY_URLS: number 2"),
         ({"NOTIFY_URLS": "discord://hunter2"}, "NOTIFY_URLS: number 1"),
+        (
+            {"NOTIFY_URLS": "json://localhost/", "ESCALATION_URLS": "json://localhost/, nonsense://hunter2"},
+            "ESCALATION_URLS: number 2",
+        ),
         (
             {"TELEGRAM_BOT_TOKEN": "hunter2", "TELEGRAM_CHAT_ID": "x"},
             "TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID",
@@ -241,3 +255,37 @@ def test_an_embedding_model_that_is_not_there_is_named(
     else:
         with pytest.raises(ConfigError, match=r"^EMBEDDING_MODEL: "):
             env.embedding_model()
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("reboot=auto", "'reboot' is none of restart_container, start_container"),
+        ("stop_container", "wants stop_container=off"),
+        ("stop_container=off,stop_container=auto", "each kind once"),
+    ],
+)
+def test_a_mode_for_no_kind_of_change_is_named(
+    monkeypatch: pytest.MonkeyPatch, value: str, told: str
+) -> None:
+    monkeypatch.setenv("REMEDIATION_ACTIONS", value)
+    with pytest.raises(ConfigError, match=rf"^REMEDIATION_ACTIONS: .*{told}"):
+        env.kind_modes("REMEDIATION_ACTIONS")
+
+
+def test_modes_by_kind_of_change_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REMEDIATION_ACTIONS", "restart_container=auto, stop_container=off")
+    modes = {"restart_container": "auto", "stop_container": "off"}
+    assert env.kind_modes("REMEDIATION_ACTIONS") == modes
+
+
+def test_a_bad_maintenance_entry_stops_the_start_and_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "m.yml"
+    path.write_text("- {name: prune, description: x, targets: ['*'], command: [no-such-program]}")
+    done = settings_with(tmp_path, MAINTENANCE_FILE=str(path))
+    assert done.returncode != 0
+    assert f"ConfigError: MAINTENANCE_FILE: {path}: entry 1 (prune): " in done.stderr
+    path.write_text("- {name: prune, description: x, targets: ['*'], command: [echo]}")
+    code = "from django.conf import settings as s; print([each.name for each in s.MAINTENANCE])"
+    done = settings_with(tmp_path, code=code, MAINTENANCE_FILE=str(path))
+    assert done.stdout.strip() == "['prune']", done.stderr
