@@ -16,8 +16,6 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet, Sum
-from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from agents.models import Guard, ModelCall
@@ -27,6 +25,20 @@ from incidents.models import Incident, Notification
 
 NOTHING = Decimal(0)
 WARN_AT = Decimal("0.8")
+
+
+# By hand, for it is asked before each call, and Django takes longer to write it than the database to answer.
+# The sums stand where a call's own dollars would.
+SUMS = """
+SELECT 0 AS id,
+    SUM(CASE WHEN {under_way} THEN 0 ELSE COALESCE(cost_usd, reserved_usd) END) AS cost_usd,
+    SUM(CASE WHEN {under_way} THEN reserved_usd END) AS reserved_usd
+FROM agents_modelcall WHERE {which}"""
+UNDER_WAY = "seconds IS NULL AND cost_usd IS NULL AND started_at > %s"
+SINCE = "started_at >= %s"
+OF_INCIDENT = """step_id IN (
+    SELECT step.id FROM agents_step step JOIN agents_crewrun run ON run.id = step.run_id
+    WHERE run.incident_id = %s)"""
 
 
 class NoMoney(Exception):
@@ -47,38 +59,38 @@ class Used:
 
 @dataclass(frozen=True)
 class Budget:
-    """At most `cap` US dollars for `calls`. `period` tells budgets of one name apart."""
+    """At most `cap` US dollars for the calls since a time, or for an incident's.
+
+    `period` tells budgets of one name apart.
+    """
 
     name: str
     period: str
     cap: Decimal
-    calls: QuerySet[ModelCall]
-    incident: Incident | None = None
+    counts: datetime | Incident
+
+    @property
+    def incident(self) -> Incident | None:
+        return self.counts if isinstance(self.counts, Incident) else None
 
     def used(self) -> Used:
         """A call is under way until it has taken its seconds, or its worker must be dead."""
         alive = timezone.now() - timedelta(seconds=settings.LEASE_LIMIT_SECONDS)
-        under_way = Q(seconds=None, cost_usd=None, started_at__gt=alive)
-        counted = Coalesce("cost_usd", "reserved_usd")
-        sums = self.calls.aggregate(
-            spent=Sum(counted, filter=~under_way), held=Sum("reserved_usd", filter=under_way)
-        )
-        return Used(sums["spent"] or NOTHING, sums["held"] or NOTHING)
+        which, value = (OF_INCIDENT, self.incident.pk) if self.incident else (SINCE, self.counts)
+        statement = SUMS.format(under_way=UNDER_WAY, which=which)
+        sums = ModelCall.objects.raw(statement, [alive, alive, value])[0]
+        return Used(sums.cost_usd or NOTHING, sums.reserved_usd or NOTHING)
 
 
 def budgets(incident: Incident | None = None) -> list[Budget]:
     """Those that have a cap. Without an incident (a replay) those of the calendar, by TZ."""
     day = midnight()
     found = [
-        _budget("daily", f"{day:%Y-%m-%d}", settings.LLM_BUDGET_DAILY_USD, Q(started_at__gte=day)),
-        _budget(
-            "monthly", f"{day:%Y-%m}", settings.LLM_BUDGET_MONTHLY_USD, Q(started_at__gte=day.replace(day=1))
-        ),
+        _budget("daily", f"{day:%Y-%m-%d}", settings.LLM_BUDGET_DAILY_USD, day),
+        _budget("monthly", f"{day:%Y-%m}", settings.LLM_BUDGET_MONTHLY_USD, day.replace(day=1)),
     ]
     if incident is not None:
-        mine = Q(step__run__incident=incident)
-        cap = settings.LLM_BUDGET_INCIDENT_USD
-        found.append(_budget("incident's", f"#{incident.pk}", cap, mine, incident))
+        found.append(_budget("incident's", f"#{incident.pk}", settings.LLM_BUDGET_INCIDENT_USD, incident))
     return [budget for budget in found if budget is not None]
 
 
@@ -88,18 +100,13 @@ def midnight() -> datetime:
     return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _budget(
-    name: str, period: str, cap: float | None, which: Q, incident: Incident | None = None
-) -> Budget | None:
-    if cap is None:
-        return None
-    calls = ModelCall.objects.filter(which).order_by()
-    return Budget(name, period, Decimal(str(cap)), calls, incident)
+def _budget(name: str, period: str, cap: float | None, counts: datetime | Incident) -> Budget | None:
+    return None if cap is None else Budget(name, period, Decimal(str(cap)), counts)
 
 
-def spent_out(incident: Incident | None = None) -> str | None:
+def spent_out() -> str | None:
     """Why no model that costs may be asked now, or None."""
-    refusal = _refusal(_standings(incident), NOTHING)
+    refusal = _refusal(_standings(None), NOTHING)
     return None if refusal is None or isinstance(refusal, NotYet) else str(refusal)
 
 
@@ -118,19 +125,26 @@ def _refusal(standings: Iterable[tuple[Budget, Used]], worst: Decimal) -> NoMone
     return not_yet
 
 
-def reserve(call: ModelCall, incident: Incident | None) -> bool:
+def reserve(call: ModelCall, incident: Incident | None, *, free: bool = False) -> bool:
     """Save the row of a call that is about to be made, with its reservation; NoMoney when it must not be.
 
+    One commit with the renewed lease of its step; LeaseLost when another worker has that.
     Whether there may be something to `warn` of when it is over.
     """
     worst = call.reserved_usd or NOTHING
+    standings: list[tuple[Budget, Used]] = []
     with transaction.atomic():
-        Guard.lock(Guard.MONEY)
-        standings = _standings(incident)
+        if not free:
+            Guard.lock(Guard.MONEY)
+            standings = _standings(incident)
         refusal = _refusal(standings, worst)
         if refusal is None:
+            if call.step is not None:
+                call.step.renew()
             call.save(force_insert=True)
     if refusal is not None:
+        if not isinstance(refusal, NotYet):
+            warn(incident)
         raise refusal
     return any(used.spent + used.held + worst >= budget.cap * WARN_AT for budget, used in standings)
 

@@ -11,10 +11,10 @@ from genai_prices import Usage, calc_price
 
 MILLION = 1_000_000
 MICRO_DOLLAR = Decimal("0.000001")
-# A call's worst price. Only random characters take more tokens than one for two bytes, and only a model that
-# thinks very long answers with more.
+# A call's worst price. Only random characters take more tokens than one for two bytes; an answer ends there,
+# thinking included, unless its server takes no such bound.
 WORST_BYTES_A_TOKEN = 2
-WORST_ANSWER_TOKENS = 8_000
+MOST_ANSWER_TOKENS = 8_000
 
 
 def price_usd(
@@ -54,6 +54,6 @@ def worst_usd(*, model: str, endpoint: str, request: dict[str, Any]) -> Decimal 
         endpoint=endpoint,
         input_tokens=len(json.dumps(request)) // WORST_BYTES_A_TOKEN,
         cached_tokens=0,
-        output_tokens=WORST_ANSWER_TOKENS,
+        output_tokens=MOST_ANSWER_TOKENS,
     )
     return None if worst is None else worst.quantize(MICRO_DOLLAR, ROUND_UP)

@@ -176,7 +176,6 @@ def _reasoner(step: Step, contender: Contender, spent: Spent) -> Reasoner:
 
     return openai.OpenAIReasoner(
         server=contender.server,
-        renew=lambda: None,
         begin=begin,
         words=contender.words,
         deadline=time.monotonic() + settings.AGENT_SECONDS,

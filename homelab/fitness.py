@@ -147,7 +147,7 @@ def try_out(rung: Rung) -> Trial:
 
 def _failure(task: Task, rung: Rung, calls: list[Call]) -> str | None:
     deadline = time.monotonic() + TASK_SECONDS
-    reasoner = OpenAIReasoner(rung, lambda: None, lambda *_: calls.append, prompts.load(), deadline)
+    reasoner = OpenAIReasoner(rung, lambda *_: calls.append, prompts.load(), deadline)
     toolbox = Toolbox(task.brief, lambda observation: None)
     try:
         answer = run_agent(task.brief, reasoner, toolbox, LIMITS)

@@ -20,10 +20,11 @@ from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Case, F, Q, When
+from django.db.models import F, Q
 from django.utils import timezone
 
 from incidents import broker, leases
+from incidents.redaction import clean
 
 logger = logging.getLogger(__name__)
 HINT_AGAIN = timedelta(seconds=10)
@@ -66,18 +67,15 @@ class QueueQuerySet(models.QuerySet["QueueRow"]):
         None also when it has lost too many workers: then it is dead from now on, and `when_dead` is told.
         """
         now = timezone.now()
-        won = (
-            self.filter(pk=pk)
-            .due(now)
-            .update(
-                state=State.RUNNING,
-                lease_until=now + timedelta(seconds=settings.LEASE_SECONDS),
-                fence=F("fence") + 1,
-                lost_leases=F("lost_leases") + Case(When(state=State.RUNNING, then=1), default=0),
-                **fields,
-            )
-        )
-        if not won:
+        lease = {
+            "state": State.RUNNING,
+            "lease_until": now + timedelta(seconds=settings.LEASE_SECONDS),
+            "fence": F("fence") + 1,
+            **fields,
+        }
+        waiting = self.filter(pk=pk, state=State.WAITING, due_at__lte=now)
+        lost = self.filter(pk=pk, state=State.RUNNING, lease_until__lt=now)
+        if not waiting.update(**lease) and not lost.update(**lease, lost_leases=F("lost_leases") + 1):
             return None
         row = self.get(pk=pk)
         leases.take(row, row.fence)
@@ -143,8 +141,9 @@ class QueueRow(models.Model):
             setattr(self, name, value)
         return True
 
-    def finish(self, **fields: Any) -> bool:
-        return self._write(state=State.DONE, lease_until=None, error="", **fields)
+    def finish(self, *, why: str = "", **fields: Any) -> bool:
+        """`why`: there was nothing to do for it."""
+        return self._write(state=State.DONE, lease_until=None, error=why, **fields)
 
     def save_progress(self, **fields: Any) -> bool:
         """Write fields and renew the lease; False when it was lost, and then the work must stop."""
@@ -160,13 +159,13 @@ class QueueRow(models.Model):
         """Give the row back to be taken up again after `seconds`: its turn went well."""
         return self._wait(seconds, attempts=0, lost_leases=0, error="", **fields)
 
-    def postpone(self, *, seconds: float) -> bool:
+    def postpone(self, *, seconds: float, **fields: Any) -> bool:
         """Give the row back, for its turn has not come: nothing was tried, so what is counted stays."""
-        return self._wait(seconds)
+        return self._wait(seconds, **fields)
 
     def fail(self, error: str, *, permanent: bool = False) -> bool:
         """Count a failure: try again later with growing pauses, or die after MAX_ATTEMPTS."""
-        attempts = self.attempts + 1
+        attempts, error = self.attempts + 1, clean(error)
         if permanent or attempts >= self.MAX_ATTEMPTS:
             return self._write(state=State.DEAD, lease_until=None, attempts=attempts, error=error)
         seconds = min(self.BACKOFF_SECONDS * 2 ** min(self.attempts, MAX_DOUBLINGS), MAX_PAUSE_SECONDS)

@@ -18,7 +18,6 @@ from agents.reasoners import limits as limits_of
 from agents.reasoners.openai import ModelError, OpenAIReasoner
 from agents.reasoners.playbook import PlaybookReasoner
 from agents.reasoners.rungs import Rung
-from incidents.models import Incident
 
 logger = logging.getLogger(__name__)
 THINKERS = frozenset({Step.Agent.MONITOR, Step.Agent.ANALYST, Step.Agent.HEALER})
@@ -80,8 +79,7 @@ class _Down(Exception):
 
 def _climb(step: Step, brief: Brief[A], rung: Rung, toolbox: Toolbox, deadline: float) -> A:
     """The answer of a model, or _Down."""
-    if why := against(step.run.incident, rung):
-        budget.warn(step.run.incident)
+    if why := storm.refusal(step.run.incident, rung):
         raise _Down(why)
     limits = limits_of.left(step, rung, deadline - time.monotonic())
     if isinstance(limits, str):
@@ -103,11 +101,6 @@ def _climb(step: Step, brief: Brief[A], rung: Rung, toolbox: Toolbox, deadline: 
     return answer
 
 
-def against(incident: Incident, rung: Rung) -> str | None:
-    """Why a rung must not work an incident now; None when nothing is against it."""
-    return against_money(rung, incident) or storm.refusal(incident, rung)
-
-
-def against_money(rung: Rung, incident: Incident | None = None) -> str | None:
-    """Why no money may be spent on a rung now, for an incident or for none. Each call is asked for anew."""
-    return None if rung.free else budget.spent_out(incident)
+def against_money(rung: Rung) -> str | None:
+    """Why no money may be spent on a rung now. Each call is asked for anew, and by its incident's budget."""
+    return None if rung.free else budget.spent_out()

@@ -76,12 +76,9 @@ def book(words: prompts.Prompts, *, step: Step | None = None, replay_of: Step | 
             endpoint=server.endpoint[:200],
             request=request,
         )
-        nearly_spent = False
-        if server.free:
-            row.save()
-        else:
+        if not server.free:
             row.reserved_usd = worst_usd(model=server.model, endpoint=server.endpoint, request=request)
-            nearly_spent = budget.reserve(row, incident)
+        nearly_spent = budget.reserve(row, incident, free=server.free)
 
         def done(call: Call) -> None:
             _settle(row, call)

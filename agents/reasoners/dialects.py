@@ -41,15 +41,24 @@ class Mode(IntEnum):
     PROMPT = 3
 
 
+# The older name, which all but OpenAI's newer models take, and theirs.
+CAPS = ("max_tokens", "max_completion_tokens")
+
+
 @dataclass(frozen=True)
 class Dialect:
-    """A way of asking. `proved`: the server has answered to it; `calls_tools`: with a tool call."""
+    """A way of asking. `proved`: the server has answered to it; `calls_tools`: with a tool call.
+
+    `takes_readings`: it has answered to what a tool had said, which some refuse that take the tools.
+    """
 
     mode: Mode = Mode.STRICT
     temperature: bool = True  # some models take none but their own
+    cap: str | None = CAPS[0]  # how it calls the most tokens of an answer; None: it takes no such bound
     tool_choice: bool = True
     proved: bool = False
     calls_tools: bool = False
+    takes_readings: bool = False
 
     @property
     def words(self) -> str:
@@ -59,11 +68,18 @@ class Dialect:
     def with_tools(self) -> bool:
         return self.mode <= Mode.TOOLS
 
-    def simpler(self, status: int, text: str) -> Dialect | None:
-        """The way to ask after a refusal; None when the error is not about the way of asking."""
+    def simpler(self, status: int, text: str, *, readings: bool) -> Dialect | None:
+        """The way to ask after a refusal; None when the error is not about the way of asking.
+
+        `readings`: whether the request told what tools had said.
+        """
         text = text.lower()
-        if status not in REFUSALS or too_long(text):
+        if status not in REFUSALS:
             return None
+        if too_long(text):  # some count the answer that might come, and say so
+            return replace(self, cap=None) if self.cap and "completion" in text else None
+        if self.cap and any(cap in text for cap in CAPS):
+            return replace(self, cap=CAPS[1] if self.cap == CAPS[0] else None)
         if self.temperature and "temperature" in text:
             return replace(self, temperature=False)
         if self.tool_choice and ("tool_choice" in text or "tool choice" in text):
@@ -71,14 +87,19 @@ class Dialect:
         # Without a word on it: a server that was never heard may mean anything by 400 or 500, one that
         # answered to this before is in trouble. 404 is first of all a wrong name.
         unclear = not any(word in text for word in FORM_WORDS)
-        if unclear and (self.proved or status == 404):
+        answered = self.takes_readings if readings else self.proved
+        if unclear and (answered or status == 404):
             return None
         return self.lower()
 
     def lower(self) -> Dialect | None:
         if self.mode is Mode.PROMPT:
             return None
-        return replace(self, mode=Mode(self.mode + 1), proved=False)
+        return self.at(Mode(self.mode + 1))
+
+    def at(self, mode: Mode) -> Dialect:
+        """Another way, to which the server has not answered yet."""
+        return replace(self, mode=mode, proved=False, takes_readings=False)
 
 
 def too_long(text: str) -> bool:

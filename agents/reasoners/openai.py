@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -15,7 +15,7 @@ import openai
 from django.conf import settings
 from django.utils import timezone
 
-from agents.answers import TERMINAL_TOOL, Answer
+from agents.answers import Answer, terminal_tool
 from agents.budget import NoMoney, NotYet
 from agents.loop import Brief, Correction, Entry, Observation, Turn
 from agents.models import Step
@@ -72,11 +72,10 @@ class ModelError(Exception):
 class OpenAIReasoner:
     """One agent's conversation with a model, up to `deadline` (of `time.monotonic()`).
 
-    `renew` keeps the step's lease, `begin` lets each call happen or not, and keeps what came of it.
+    `begin` lets each call happen or not, and keeps what came of it.
     """
 
     server: Rung
-    renew: Callable[[], None]
     begin: Begin
     words: prompts.Prompts
     deadline: float
@@ -84,7 +83,7 @@ class OpenAIReasoner:
     @classmethod
     def for_step(cls, step: Step, server: Rung, *, seconds: float) -> Self:
         words = prompts.load()
-        return cls(server, step.renew, book(words, step=step), words, time.monotonic() + seconds)
+        return cls(server, book(words, step=step), words, time.monotonic() + seconds)
 
     @property
     def rung(self) -> str:
@@ -92,7 +91,7 @@ class OpenAIReasoner:
 
     def next_turn(self, brief: Brief[Any], transcript: Sequence[Entry], *, final: bool) -> Turn:
         form: type[Answer] = brief.answer
-        submit = TERMINAL_TOOL[form]
+        submit = terminal_tool(form)
         tools = [] if final else prompts.offer(brief)
         offered = [wire.Function(tool.name, tool.description, tool.schema) for tool in tools]
         answer = wire.Function(submit, form.__doc__ or submit, schema_of(form))
@@ -123,16 +122,19 @@ class OpenAIReasoner:
     def _ask(self, question: wire.Question) -> Call:
         """An answer, asked for in the best way that the server takes."""
         dialect = dialects.of(self.server)
+        readings = any(message["role"] == "tool" for message in question.messages)
         while True:
             try:
                 call = self._patiently(wire.body(question, dialect))
             except ModelError as error:
-                simpler = dialect.simpler(error.status, str(error)) if error.status else None
+                status = error.status
+                simpler = dialect.simpler(status, str(error), readings=readings) if status else None
                 if simpler is None:
                     raise
                 dialect = simpler
             else:
-                dialects.keep(self.server, replace(dialect, proved=True))
+                takes = readings or dialect.takes_readings
+                dialects.keep(self.server, replace(dialect, proved=True, takes_readings=takes))
                 return call
 
     def _learn(self, call: Call, turn: Turn) -> None:
@@ -143,7 +145,7 @@ class OpenAIReasoner:
         if wire.has_tool_calls(call.response or {}):
             dialects.keep(self.server, replace(dialect, calls_tools=True))
         elif not turn.requests and turn.answer is None and not turn.problem:  # plain prose
-            dialects.keep(self.server, replace(dialect, mode=dialects.Mode.JSON, proved=False))
+            dialects.keep(self.server, dialect.at(dialects.Mode.JSON))
 
     def _patiently(self, request: dict[str, Any]) -> Call:
         """One more try after a short Retry-After, or on a connection that was cut."""
@@ -153,14 +155,12 @@ class OpenAIReasoner:
             wait = error.again_in
             if wait is None or time.monotonic() + wait + LEAST_SECONDS > self.deadline:
                 raise
-            self.renew()
             time.sleep(wait)
         return self._call(request)
 
     def _call(self, request: dict[str, Any]) -> Call:
         if self.deadline - time.monotonic() < LEAST_SECONDS:
             raise ModelError("the agent's time is over", trouble=False)
-        self.renew()
         try:
             done = self._begin(request)
         except NoMoney as error:
@@ -207,7 +207,8 @@ def _post(server: Rung, request: dict[str, Any], seconds: float) -> dict[str, An
     until = time.monotonic() + seconds
     chat = _client(server.base_url, server.api_key).chat.completions.with_streaming_response
     try:
-        with chat.create(**request, timeout=seconds) as response:
+        # All of it is extra_body, which is sent as it is: the SDK would walk through the rest, part by part.
+        with chat.create(model=server.model, messages=(), extra_body=request, timeout=seconds) as response:
             text = _read(response.iter_bytes(), until)
     except (openai.APITimeoutError, httpx2.TimeoutException) as error:
         # A short time that our own deadline left says nothing about the server.

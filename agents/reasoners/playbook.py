@@ -21,7 +21,7 @@ class PlaybookReasoner:
     def next_turn(self, brief: Brief[Any], transcript: Sequence[Entry], *, final: bool) -> Turn:
         if brief.answer is Triage:
             return Turn(answer=triage(brief))
-        if brief.answer is Remediation:
+        if issubclass(brief.answer, Remediation):
             return Turn(answer=remediation(brief))
         if brief.answer is not Diagnosis:
             raise TypeError(f"no playbook answers with {brief.answer.__name__}")

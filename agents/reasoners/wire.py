@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.loop import Request, Turn
+from agents.prices import MOST_ANSWER_TOKENS
 from agents.reasoners import strict
 from agents.reasoners.dialects import Dialect, Mode
 
@@ -72,6 +73,8 @@ def body(question: Question, dialect: Dialect) -> dict[str, Any]:
             found["response_format"] = {"type": "json_object"}
     if dialect.temperature:
         found["temperature"] = TEMPERATURE
+    if dialect.cap:
+        found[dialect.cap] = MOST_ANSWER_TOKENS
     return found
 
 

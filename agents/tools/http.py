@@ -1,4 +1,4 @@
-"""One JSON GET for the tools: a total deadline, a cap on size, no redirect to another origin."""
+"""One JSON request for the tools: a total deadline, a cap on size, no redirect to another origin."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ MAX_REDIRECTS = 3
 _CHUNK = 64 * 1024
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _AGAIN = frozenset({408, 425, 429})
+# Bad gateway, gateway timeout: the words of a proxy that heard nothing from the server behind it.
+OF_A_PROXY = (502, 504)
+_idle: list[ThreadPoolExecutor] = []  # of one thread each
+os.register_at_fork(after_in_child=_idle.clear)  # a child has the list, not the threads
 
 
 class AnswerError(ToolError):
@@ -53,10 +57,29 @@ def get_json(
     ToolError, without these credentials in its text: unreachable, late, too large, not JSON;
     AnswerError for any answer that is not a 2xx.
     """
+    return _ask(url, lambda ends: _fetch(url, params, ends, max_bytes), deadline)
+
+
+def post_json(url: str, sent: Mapping[str, Any], *, deadline: float = DEADLINE) -> Any:
+    """What a server answers to a JSON object: the one request here that changes something.
+
+    Errors as of `get_json`. `unanswered`: it may have been heard though nobody heard the answer.
+    """
+    try:
+        return _ask(url, lambda ends: _send(url, sent, ends), deadline)
+    except AnswerError as error:
+        error.unanswered = error.status in OF_A_PROXY
+        raise
+    except ToolError as error:
+        error.unanswered = True
+        raise
+
+
+def _ask(url: str, request: Callable[[float], tuple[int, bytes]], deadline: float) -> Any:
     ends = time.monotonic() + deadline
     place = _place(url)
     try:
-        status, body = within(deadline, lambda: _fetch(url, params, ends, max_bytes))
+        status, body = within(deadline, lambda: request(ends))
     except TimeoutError as error:
         raise ToolError(f"no answer from {place} in {deadline:g} s", retryable=True) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
@@ -77,24 +100,26 @@ def within(seconds: float, function: Callable[[], T]) -> T:
 
     On a thread of its own, because a socket's timeout is per read: it bounds neither the look-up of the
     name, nor a connect to several addresses, nor headers that come a byte at a time. A late thread is left
-    to its own timeouts.
+    to its own timeouts; the others are kept for the next call.
     """
-    pool = ThreadPoolExecutor(1, thread_name_prefix="tool-http")
     try:
-        return pool.submit(copy_context().run, function).result(seconds)
+        thread = _idle.pop()
+    except IndexError:
+        thread = ThreadPoolExecutor(1, thread_name_prefix="tool-http")
+    task = thread.submit(copy_context().run, function)
+    try:
+        return task.result(seconds)
     finally:
-        pool.shutdown(wait=False)
+        if task.done():
+            _idle.append(thread)
+        else:
+            thread.shutdown(wait=False)
 
 
 def _fetch(url: str, params: Mapping[str, str] | None, ends: float, max_bytes: int) -> tuple[int, bytes]:
     """Status and body of the last answer of a chain of redirects within one origin."""
     clean, credentials = _split_credentials(url)
-    with requests.Session() as session:
-        # These servers are on our own networks: a proxy or .netrc of the environment is not for them.
-        session.trust_env = False
-        session.auth = credentials
-        session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
-        session.headers["Accept"] = "application/json"
+    with _session(credentials) as session:
         for _ in range(MAX_REDIRECTS + 1):
             response = session.get(
                 clean, params=params, timeout=_left(ends), stream=True, allow_redirects=False
@@ -104,6 +129,25 @@ def _fetch(url: str, params: Mapping[str, str] | None, ends: float, max_bytes: i
                     return response.status_code, _read(response, ends, max_bytes)
                 clean, params = _follow(response), None
     raise ToolError(f"{_place(url)} redirects more than {MAX_REDIRECTS} times")
+
+
+def _send(url: str, sent: Mapping[str, Any], ends: float) -> tuple[int, bytes]:
+    """Status and body. A redirect is an answer like any other: nothing is sent twice."""
+    clean, credentials = _split_credentials(url)
+    with _session(credentials) as session:
+        response = session.post(clean, json=sent, timeout=_left(ends), stream=True, allow_redirects=False)
+        with response:
+            return response.status_code, _read(response, ends, MAX_BYTES)
+
+
+def _session(credentials: tuple[str, str] | None) -> requests.Session:
+    session = requests.Session()
+    # These servers are on our own networks: a proxy or .netrc of the environment is not for them.
+    session.trust_env = False
+    session.auth = credentials
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+    session.headers["Accept"] = "application/json"
+    return session
 
 
 def _read(response: requests.Response, ends: float, max_bytes: int) -> bytes:

@@ -16,6 +16,7 @@ from agents.models import ModelCall, Step
 from agents.reasoners import openai, rungs
 from incidents import notifications
 from incidents.models import Notification
+from incidents.queue import LeaseLost
 from tests.agents.conftest import a_step
 from tests.e2e import openai_server as oai
 
@@ -123,8 +124,10 @@ def test_a_month_has_a_budget(step: Step, settings) -> None:
 def test_an_incident_has_a_budget_and_the_next_one_its_own(step: Step, settings) -> None:
     settings.LLM_BUDGET_INCIDENT_USD = 0.05
     spend(step, "0.0512")
-    assert budget.spent_out(step.run.incident) == "the incident's budget is spent: $0.0512 of $0.05"
-    assert budget.spent_out(a_step("other", "critical").run.incident) is None
+    with pytest.raises(budget.NoMoney, match=r"the incident's budget is spent: \$0\.0512 of \$0\.05"):
+        budget.reserve(coming(step, "0.01"), step.run.incident)
+    other = a_step("other", "critical")
+    budget.reserve(coming(other, "0.01"), other.run.incident)
     assert budget.spent_out() is None
 
 
@@ -138,6 +141,14 @@ def test_what_calls_under_way_may_cost_is_held(step: Step, settings) -> None:
     budget.reserve(third, incident)
     ModelCall.objects.filter(pk=first.pk).update(cost_usd="0.01", reserved_usd=None, seconds=1.0)
     budget.reserve(second, incident)
+
+
+def test_who_lost_its_step_makes_no_call(step: Step, settings) -> None:
+    settings.LLM_BUDGET_DAILY_USD = 0.10
+    Step.objects.update(fence=step.fence + 1)  # another worker has it
+    with pytest.raises(LeaseLost):
+        budget.reserve(coming(step, "0.06"), step.run.incident)
+    assert not ModelCall.objects.exists()
 
 
 def test_a_call_that_is_alone_may_go_beyond_the_cap_and_then_none(step: Step, settings) -> None:
@@ -297,7 +308,7 @@ def test_an_incidents_budget_is_told_with_the_incident(step: Step, settings) -> 
 @pytest.mark.usefixtures("channel")
 def test_a_message_of_no_incident_is_delivered(step: Step, settings, monkeypatch) -> None:
     sent: list[str] = []
-    monkeypatch.setattr(notifications, "_send", lambda url, title, body: sent.append(title))
+    monkeypatch.setattr(notifications, "_send", lambda url, title, body, **_: sent.append(title))
     settings.LLM_BUDGET_DAILY_USD = 1.0
     spend(step, "1.00")
     budget.warn(None)

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
+from threading import Event
 from typing import Any
 
 import pytest
 
 from agents.tools.base import ToolError
-from agents.tools.http import AnswerError, get_json, without_credentials
+from agents.tools.http import AnswerError, get_json, within, without_credentials
 from tests.agents.fake_prometheus import serve
 from tests.e2e.process import free_port
 
@@ -200,3 +201,12 @@ def test_an_unreachable_server_is_named_without_credentials() -> None:
 )
 def test_credentials_are_dropped_from_text(text: str, clean: str) -> None:
     assert without_credentials(text) == clean
+
+
+def test_who_waits_for_a_late_answer_keeps_nobody_waiting() -> None:
+    released = Event()
+    for _ in range(2):  # whatever threads were left over
+        with pytest.raises(TimeoutError):
+            within(0.05, released.wait)
+    assert within(5.0, lambda: "on time") == "on time"
+    released.set()

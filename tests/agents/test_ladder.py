@@ -100,10 +100,8 @@ def test_below_the_fallback_are_the_playbooks_and_both_reasons_are_kept(model, f
 
 
 def test_what_the_model_read_is_where_the_fallback_begins(model, fallback, step: Step) -> None:
-    def breaks_after_reading(request: Json) -> Any:
-        return bad(request) if request["messages"][-1]["role"] == "tool" else reads_first(request)
-
-    model(breaks_after_reading)
+    answers = iter([reads_first])  # and breaks then, however it is asked
+    model(lambda request: next(answers, bad)(request))  # noqa: PLW0108 another one each time
     small = fallback(reads_first)
     think(step)
     assert step.rung == "fallback"
@@ -137,7 +135,7 @@ def spend(step: Step, dollars: str) -> None:
 
 def test_a_spent_budget_leaves_a_local_fallback(model, fallback, step: Step, settings) -> None:
     big, _ = model(good), fallback(good)
-    settings.LLM_BUDGET_DAILY_USD = 0.5
+    settings.LLM_BUDGET_DAILY_USD, settings.AGENT_USD = 0.5, 2.0
     spend(step, "0.50")
     think(step)
     assert (step.rung, big.chats) == ("fallback", [])
@@ -397,7 +395,7 @@ def test_a_lease_is_renewed_before_each_call(model, step: Step, monkeypatch) -> 
     answers = [oai.rate_limited(0.2), reads_first({"messages": [{"role": "user"}]}), good({})]
     model(lambda request: answers.pop(0))
     think(step)
-    assert len(renewed) == 4  # three calls, and the wait
+    assert len(renewed) == 3
 
 
 # --- which rungs there are -----------------------------------------------------------------------

@@ -127,7 +127,7 @@ def test_a_wrong_key_is_a_reason_too(model, step: Step, settings) -> None:
 
 def test_a_spent_budget_asks_no_model(model, step: Step, settings) -> None:
     server = model(lambda request: oai.call_tools(oai.tool_call("submit_triage", TRIAGE)))
-    settings.LLM_BUDGET_DAILY_USD = 0.5
+    settings.LLM_BUDGET_DAILY_USD, settings.AGENT_USD = 0.5, 1.0
     ModelCall.objects.create(step=step, model="m", endpoint="e", request={}, cost_usd="0.50")
     think(step)
     assert server.chats == []

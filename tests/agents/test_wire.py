@@ -11,6 +11,7 @@ from agents import cases, reasoners
 from agents.answers import Triage
 from agents.loop import Brief
 from agents.models import ModelCall, Step
+from agents.prices import MOST_ANSWER_TOKENS
 from agents.reasoners import strict
 from agents.tools import available
 from tests.agents.conftest import Script, next_step
@@ -240,6 +241,33 @@ def test_a_parameter_that_is_refused_is_left_out(model, step: Step, settings, na
     assert form(server.chats[-1]) == "strict"
 
 
+def test_an_answer_has_an_end_in_the_words_that_its_server_takes(model, step: Step) -> None:
+    words = (
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'."
+    )
+    server = model(lambda request: oai.error(400, words) if "max_tokens" in request else submit())
+    think(step)
+    assert server.chats[0]["max_tokens"] == MOST_ANSWER_TOKENS
+    assert server.chats[1]["max_completion_tokens"] == MOST_ANSWER_TOKENS
+    think(next_step(step.run))
+    assert len(server.chats) == 3
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "max_completion_tokens, max_tokens: extra inputs are not permitted",
+        "maximum context length is 8192 tokens, you requested 9100 (8000 of them in the completion)",
+    ],
+)
+def test_a_server_that_takes_no_end_is_asked_without(model, step: Step, words: str) -> None:
+    capped = {"max_tokens", "max_completion_tokens"}
+    server = model(lambda request: oai.error(400, words) if capped & request.keys() else submit())
+    assert think(step).summary == "nobody can say"
+    assert not capped & server.chats[-1].keys()
+    assert form(server.chats[-1]) == "strict"
+
+
 def test_a_500_of_a_server_that_worked_before_is_an_outage(model, step: Step) -> None:
     answers: list[Any] = [submit(), oai.error(500, "The server had an error")]
     server = model(lambda request: answers.pop(0))
@@ -248,6 +276,22 @@ def test_a_500_of_a_server_that_worked_before_is_an_outage(model, step: Step) ->
     think(later)
     assert later.rung == "playbooks"
     assert len(server.chats) == 2
+
+
+def test_a_server_that_refuses_how_a_reading_is_told_is_asked_in_a_simpler_form(model, step: Step) -> None:
+    """As llama-cpp-python does: it offers tools, and wants text beside each call."""
+
+    def script(request: Json) -> Any:
+        if any(message["content"] is None for message in request["messages"]):
+            return oai.error(500, "1 validation error: Input should be a valid string")
+        if "monitor-1" in str(request):  # what it read is told
+            return oai.say({"tool": "submit_triage", "arguments": TRIAGE})
+        return oai.call_tools(oai.tool_call("recall_incidents", {"query": "disk"}))
+
+    server = model(script)
+    assert think(step).summary == "nobody can say"
+    assert step.rung == "model"
+    assert [form(request) for request in server.chats] == ["strict", "strict", "tools", "json"]
 
 
 def test_a_prompt_that_is_too_long_is_not_sent_again_and_no_fault_of_the_server(model, step: Step) -> None:

@@ -107,7 +107,7 @@ def test_sixty_incidents_and_one_cent_on_postgresql(model: oai.OpenAIServer, set
 @pytest.mark.usefixtures("on_postgres")
 def test_when_many_ask_in_one_moment_as_many_as_the_cap_has_room_for_are_let_in(settings: Any) -> None:
     settings.LLM_BUDGET_DAILY_USD = 0.05
-    claimed = [Step.objects.get(pk=pk) for pk in steps(WORKERS)]
+    claimed = [Step.queue.claim(pk) for pk in steps(WORKERS)]
 
     def let_in(step: Step) -> bool:
         call = ModelCall(step=step, model="m", endpoint="e", request={}, reserved_usd=Decimal("0.02"))
