@@ -1,12 +1,14 @@
 # `make run` and `make test` work on a machine that has Python and nothing else of ours.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types fast-tests demo bench fuzz storm clean
+.PHONY: help run test check lint types fast-tests demo bench fuzz injection storm test-model clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
 RUNS := $(VENV)/requirements.stamp
 CHECKS := $(VENV)/requirements-dev.stamp
+VENV_MODEL := .venv-model
+MODEL := $(VENV_MODEL)/requirements-model.stamp
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input
 # The first that is a version we are tested with and can make environments; Debian keeps those apart.
 SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
@@ -19,7 +21,9 @@ help:
 	@echo "make demo    beside a running \`make run\`: a real alert, from firing to proof"
 	@echo "make bench   the benchmarks; the figures go to var/bench.json"
 	@echo "make fuzz    10,000 requests that nobody would write by hand, against PostgreSQL; some minutes"
+	@echo "make injection  every hostile text by every way into the crew, with a model that obeys them; ten minutes"
 	@echo "make storm   thousands of alerts while everything is killed a hundred times; a quarter of an hour a mode"
+	@echo "make test-model  the crew with a real model of 135M parameters; compiles llama.cpp first, half an hour, once"
 	@echo "make clean   remove what was built, never var/"
 
 run: $(RUNS)
@@ -49,11 +53,18 @@ bench: $(CHECKS)
 fuzz: $(CHECKS)
 	@exec $(PY) -m tests.fuzz
 
+injection: $(CHECKS)
+	@exec $(PY) -m tests.injection
+
 storm: $(CHECKS)
 	@exec $(PY) -m tests.storm
 
+# Not part of `make test`, which may skip nothing where everything is demanded.
+test-model: $(CHECKS) $(MODEL)
+	HOMELAB_MODEL_PYTHON=$(VENV_MODEL)/bin/python $(PY) -m pytest -s tests/model
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV_MODEL) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNS): requirements.txt | $(PY)
@@ -65,6 +76,16 @@ $(CHECKS): requirements.txt requirements-dev.txt | $(PY)
 	@echo "Installing what runs and what checks (a minute or two, once) ..."
 	@$(PIP) -r requirements-dev.txt
 	@touch $@ $(RUNS)
+
+# Without pip's cache: it would take a build for another processor, or with other settings.
+$(MODEL): requirements-model.txt | $(PY)
+	@for each in cc c++; do \
+	  command -v $$each >/dev/null || { echo "$$each is needed to compile llama.cpp: apt-get install g++" >&2; exit 1; }; \
+	done
+	@echo "Compiling llama.cpp (up to half an hour, once) ..."
+	@rm -rf $(VENV_MODEL) && $(PY) -m venv $(VENV_MODEL)
+	@$(VENV_MODEL)/bin/python -m pip install --disable-pip-version-check --no-input --no-cache-dir --quiet -r $<
+	@touch $@
 
 # A dangling link counts as missing, so an environment whose Python was upgraded away is made anew.
 $(PY):

@@ -175,4 +175,7 @@ def test_channels_are_named_and_not_printed(settings: Settings, capfd: pytest.Ca
     settings.NOTIFY_URLS = ["json://me:hunter2@127.0.0.1:9/"]
     lines, _ = doctor()
     assert lines["notifications"] == "ok json-1"
+    settings.ESCALATION_URLS = ["json://me:hunter2@127.0.0.1:9/"]
+    lines, _ = doctor()
+    assert lines["notifications"].endswith("answers in 10 min: json-escalation-1")
     assert "hunter2" not in str(lines) + "".join(capfd.readouterr())

@@ -71,7 +71,7 @@ def requirement_lines(name: str) -> Iterator[tuple[str, str, str]]:
             yield package, requirement.strip(), reason.strip()
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-model.txt"])
 def test_every_requirement_has_bounds_and_a_reason(name: str) -> None:
     for package, requirement, reason in requirement_lines(name):
         assert re.search(r">=|==", requirement), requirement
