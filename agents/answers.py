@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 Certainty = Literal["CONFIRMED", "LIKELY", "INCONCLUSIVE"]
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+Kind = Literal[
+    "restart_container", "start_container", "stop_container", "create_silence", "run_maintenance", "none"
+]
 
 
 class Answer(BaseModel):
@@ -46,9 +51,21 @@ class Diagnosis(Answer):
 class Remediation(Answer):
     """The Healer's answer: the least disruptive action, or none. It is a proposal; code decides."""
 
-    action: Literal["restart_container", "none"]
+    action: Kind
     target: str | None = Field(default=None, max_length=300, description="Inventory key, docker:host/name")
     reason: Text
+    minutes: int | None = Field(default=None, description="Of a silence, which mends nothing")
+    maintenance: str | None = Field(default=None, max_length=60, description="Its name")
+    parameters: list[str] = Field(default_factory=list, max_length=20, description="Of it, as name=value")
+
+    def given(self) -> dict[str, Any]:
+        """What the action takes; what belongs to another action is nobody's business."""
+        if self.action == "create_silence":
+            return {} if self.minutes is None else {"minutes": self.minutes}
+        if self.action == "run_maintenance":
+            pairs = (each.partition("=") for each in self.parameters)
+            return {"name": self.maintenance or "", "parameters": {name: value for name, _, value in pairs}}
+        return {}
 
 
 class Message(Answer):
@@ -63,4 +80,8 @@ ANSWERS: dict[str, type[Answer]] = {
     "submit_remediation": Remediation,
     "submit_message": Message,
 }
-TERMINAL_TOOL = {answer: name for name, answer in ANSWERS.items()}
+
+
+def terminal_tool(form: type[Answer]) -> str:
+    """The name of the tool that takes an answer of this form, or of one that it was narrowed from."""
+    return next(name for name, answer in ANSWERS.items() if issubclass(form, answer))

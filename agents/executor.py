@@ -15,10 +15,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from agents import crew, policy, proof, services, transcript
-from agents.actions import TargetState, digest, spec_of
+from agents.actions import TargetState, checked, digest, spec_of
 from agents.loop import Observation, Request
-from agents.models import Action, Step
-from agents.policy import Decision
+from agents.models import Action, ActionKind, Step
+from agents.rules import Decision, Reason
 from agents.tools.base import ToolError
 from incidents import services as incident_services
 from incidents.models import Event, Incident
@@ -48,23 +48,25 @@ def execute(step: Step) -> None:
 def _carry_out(step: Step, action: Action) -> None:
     spec = spec_of(action)
     try:
+        checked(action)
         _keep_evidence(step, action)
         look = proof.observe_target(action.incident, action.target)
         # Last, for the other readings may take minutes, and what a person stops meanwhile must be seen.
-        state = spec.state(action.target)
+        state = spec.state(action)
     except ToolError as error:
-        _stop(step, action, Status.WITHDRAWN, f"its state cannot be read, so nothing was done: {error}")
+        why = f"its state cannot be read, so nothing was done: {error}"
+        _stop(step, action, Decision("refuse", (Reason("refuse", "unread", why),)))
         return
     decision = _begin(step, action, state, look)
     if decision is None:
         step.put_back(seconds=HOST_BUSY_SECONDS)
         return
     if decision.effect != "allow":
-        _stop(step, action, Status.WITHDRAWN, decision.text)
+        _stop(step, action, decision)
         return
     step.renew()  # a worker that was frozen since may have been given up, and its action reconciled
     try:
-        spec.run(action.target)
+        said = spec.run(action)
     except ToolError as error:
         if error.unanswered:  # the engine may go on though we stopped listening to it
             services.change(action, Status.EXECUTING, result=clean(str(error)))
@@ -72,12 +74,12 @@ def _carry_out(step: Step, action: Action) -> None:
         else:
             _conclude(step, action, Status.FAILED, str(error))
         return
-    _conclude(step, action, Status.DONE, "done")
+    _conclude(step, action, Status.DONE, said or "done")
 
 
 def _keep_evidence(step: Step, action: Action) -> None:
     """A restart destroys evidence: keep the last log lines, the inspection and the events."""
-    kept = spec_of(action).evidence(action.target)
+    kept = spec_of(action).evidence(action)
     text = json.dumps(clean_tree(kept), indent=1, default=str)
     request = Request(id=f"evidence-{action.pk}", tool="evidence", arguments={"target": action.target.key})
     transcript.recorder(step)(Observation(request=request, text="", full=text))
@@ -95,7 +97,7 @@ def _begin(step: Step, action: Action, state: TargetState, look: proof.Look) -> 
             if (overtaken := _overtaken(action)) is not None:
                 return Decision("refuse", (overtaken,))
             if digest(action.kind, action.target, action.arguments, state) != action.digest:
-                reason = policy.Reason("refuse", "changed", "the target is no longer what was approved")
+                reason = Reason("refuse", "changed", "the target is no longer what was approved")
                 return Decision("refuse", (reason,))
             decision = policy.authorize(
                 action, state=state, fault=look.state, fault_reason=look.reason, approved=action.by_person
@@ -109,15 +111,15 @@ def _begin(step: Step, action: Action, state: TargetState, look: proof.Look) -> 
         return None
 
 
-def _overtaken(action: Action) -> policy.Reason | None:
+def _overtaken(action: Action) -> Reason | None:
     """Why a yes holds no longer: its incident is not waiting for it, or it is too old to be meant still."""
     incident = services.lock_incident(action.incident_id)
     if incident.status != Incident.Status.ACTING or services.is_over(action.step.run):
-        return policy.Reason("refuse", "over", f"the incident is {incident.get_status_display()} by now")
+        return Reason("refuse", "over", f"the incident is {incident.get_status_display()} by now")
     age = timezone.now() - (action.decided_at or action.proposed_at)
     if age > timedelta(seconds=settings.APPROVAL_SECONDS):
         minutes = int(age.total_seconds() // 60)
-        return policy.Reason("refuse", "late", f"decided {minutes} min ago, which is too long to be acted on")
+        return Reason("refuse", "late", f"decided {minutes} min ago, which is too long to be acted on")
     return None
 
 
@@ -126,10 +128,11 @@ def _mark_executing(step: Step, action: Action, state: TargetState, look: proof.
     # Kept for whoever concludes it: what has samples now must have some again before it counts as cleared.
     if not step.save_progress(output={**(step.output or {}), "fresh": list(look.fresh)}):
         raise LeaseLost(f"{step}: taken over before its action began")
-    if not services.change(action, Status.EXECUTING, executing_at=now, target_state=services.snapshot(state)):
+    seen = {**services.snapshot(state), "fault": look.state.value}
+    if not services.change(action, Status.EXECUTING, executing_at=now, target_state=seen):
         raise LeaseLost(f"{action}: taken over before it began")
     incident_services.record(
-        action.incident, Event.Kind.EXECUTING, "executor", spec_of(action).touches(action.target)
+        action.incident, Event.Kind.EXECUTING, "executor", f"begins: {action}", {"action": action.pk}
     )
 
 
@@ -148,18 +151,19 @@ def what_became_of(action: Action) -> tuple[Action.Status, str] | None:
     """
     spec = spec_of(action)
     why = action.result or "the worker was cut off"
-    if spec.happened(action.target, action.target_state):
+    if spec.happened(action, action.target_state):
         return Status.DONE, f"done, as the target shows; {why}"
     began = action.executing_at or timezone.now()
-    if timezone.now() - began < MARGIN + timedelta(seconds=spec.under_way(action.target)):
+    if timezone.now() - began < MARGIN + timedelta(seconds=spec.under_way(action)):
         return None
     return Status.UNKNOWN, f"{why}, and the target does not show that it was done; not repeated"
 
 
 def _conclude(step: Step, action: Action, status: Action.Status, text: str) -> None:
     """Commit an action's result and begin the proof."""
-    newer_than = proof.Clock().now()
-    series = tuple((step.output or {}).get("fresh", ()))
+    mends = ActionKind(action.kind).mends
+    newer_than = proof.Clock().now() if mends else None
+    series = tuple((step.output or {}).get("fresh", ())) if mends else ()
     with transaction.atomic():
         if not step.finish(finished_at=timezone.now()):
             return
@@ -177,24 +181,25 @@ def record_end(incident: Incident, action: Action, status: Action.Status, text: 
     """Write an executed action's result, as one worker only, and say it on the timeline."""
     if not services.change(action, status, finished_at=timezone.now(), result=clean(text)):
         return
-    said = f"{action}: {status.label}" + ("" if status == Status.DONE else f" ({action.result})")
+    why = action.result.partition("\n")[0]  # of a command's output the first line: others may read events
+    said = f"{action}: {status.label}" + ("" if status == Status.DONE else f" ({why})")
     data = {"action": action.pk, "status": status}
     incident_services.record(incident, Event.Kind.EXECUTED, "executor", said, data)
-    if status == Status.DONE:
+    if status == Status.DONE and ActionKind(action.kind).mends:
         done = "; ".join(filter(None, (incident.remediation_taken, str(action))))
         Incident.objects.filter(pk=incident.pk).update(remediation_taken=done)
 
 
-def _stop(step: Step, action: Action, status: Action.Status, why: str) -> None:
+def _stop(step: Step, action: Action, decision: Decision) -> None:
     """Nothing was done, and nothing will be by this action; watch on and tell."""
+    why = clean(decision.text)
     with transaction.atomic():
         if not step.finish(finished_at=timezone.now()):
             return
         incident = services.lock_incident(action.incident_id)
-        services.change(action, status, result=clean(why))
-        incident_services.record(
-            incident, Event.Kind.REFUSED, "authorize", f"{action}: {why}", {"action": action.pk}
-        )
+        services.change(action, Status.WITHDRAWN, result=why)
+        data = {"action": action.pk, "reasons": decision.as_json()}
+        incident_services.record(incident, Event.Kind.REFUSED, "authorize", f"{action}: {why}", data)
         if incident.status == Incident.Status.ACTING and not services.is_over(step.run):
             services.follow_actions(incident, actor="executor", text="no action; watching")
             crew.begin_watch(step, incident)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -74,11 +75,17 @@ def longest_range(expr: str) -> float:
     return max(back for _, back in _walk(_parse(expr)))
 
 
-def measured(expr: str) -> str | None:
-    """What an alert's expression measures: its side of the outermost comparison with a number.
+@dataclass(frozen=True)
+class Comparison:
+    """`measured` is compared with `threshold`, and fires above it (1), below it (-1), or elsewhere (0)."""
 
-    `up{job="a"}` of `up{job="a"} == 0`; None when it compares with no number, or cannot be read.
-    """
+    measured: str
+    threshold: float
+    side: int
+
+
+def comparison(expr: str) -> Comparison | None:
+    """The outermost comparison with a number; None when there is none, or it cannot be read."""
     try:
         root = _parse(expr)
     except PromQLError:
@@ -87,9 +94,21 @@ def measured(expr: str) -> str | None:
         root = root.expr
     if not isinstance(root, BinaryExpr) or str(root.op) not in _COMPARISONS:
         return None
+    side = {">": 1, ">=": 1, "<": -1, "<=": -1}.get(str(root.op), 0)
     if isinstance(root.rhs, NumberLiteral):
-        return str(root.lhs)
-    return str(root.rhs) if isinstance(root.lhs, NumberLiteral) else None
+        return Comparison(str(root.lhs), root.rhs.val, side)
+    if isinstance(root.lhs, NumberLiteral):
+        return Comparison(str(root.rhs), root.lhs.val, -side)
+    return None
+
+
+def measured(expr: str) -> str | None:
+    """What an alert's expression measures: its side of the outermost comparison with a number.
+
+    `up{job="a"}` of `up{job="a"} == 0`; None when it compares with no number, or cannot be read.
+    """
+    found = comparison(expr)
+    return found.measured if found else None
 
 
 def quote(value: str) -> str:

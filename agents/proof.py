@@ -24,19 +24,17 @@ from agents.tools.prometheus_alert import check_alert, question_of
 from agents.tools.prometheus_client import OneLook, Prometheus
 from incidents.models import Episode, Incident, Target, Verdict
 
-Begun = Literal["none", "done", "failed", "unknown"]
+Begun = Literal["none", "done", "late", "failed", "unknown"]
 # What a clearing means. Without knowing whether our action took place, nobody knows whose merit it is.
 CLEARED_AFTER: dict[Begun, Verdict] = {
     "none": Verdict.CLEARED_BEFORE_ACTION,
     "done": Verdict.VERIFIED,
+    "late": Verdict.CLEARED_BEFORE_ACTION,
     "failed": Verdict.CLEARED_BEFORE_ACTION,
     "unknown": Verdict.UNKNOWN,
 }
-BEGUN: dict[str, Begun] = {
-    Action.Status.UNKNOWN: "unknown",
-    Action.Status.DONE: "done",
-    Action.Status.FAILED: "failed",
-}
+# Of several actions, what says least about whose merit it is comes first.
+LEAST_FIRST: tuple[Begun, ...] = ("unknown", "done", "late", "failed")
 MAX_EPISODES = 20
 # More alerts than this are no false alarm, or not one that code may tell.
 MAX_FALSE_ALERTS = 5
@@ -118,11 +116,17 @@ def begin(
 
 def begun(run: CrewRun) -> Begun:
     """What became of the actions of a run so far; of several, what says least about whose merit it is."""
-    found = set(Action.objects.changes().filter(step__run=run).values_list("status", flat=True))
-    for status, name in BEGUN.items():
-        if status in found:
-            return name
-    return "none"
+    rows = Action.objects.repairs().filter(step__run=run)
+    found = {_became(action) for action in rows.select_related("incident")}
+    return next((name for name in LEAST_FIRST if name in found), "none")
+
+
+def _became(action: Action) -> Begun:
+    """`late`: it was done, but its alerts were over before, and nobody saw the fault any more."""
+    if action.status == Action.Status.DONE:
+        return "done" if action.may_have_helped else "late"
+    known: dict[str, Begun] = {Action.Status.UNKNOWN: "unknown", Action.Status.FAILED: "failed"}
+    return known.get(action.status, "none")
 
 
 def judge(

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from agents import crew, executor, services
 from agents.models import Action, CrewRun, Step
+from agents.rules import Decision, Reason
 from incidents import services as incident_services
 from incidents.models import Event, Incident
 from incidents.queue import State
@@ -73,7 +74,8 @@ def _end(incident: Incident, action: Action, status: Action.Status, text: str) -
     if status != Action.Status.WITHDRAWN:
         executor.record_end(incident, action, status, text)
     elif services.change(action, status, result=text):
-        data = {"action": action.pk}
+        why = Decision("refuse", (Reason("refuse", "gave_up", text),))
+        data = {"action": action.pk, "reasons": why.as_json()}
         incident_services.record(incident, Event.Kind.REFUSED, "crew", f"{action}: {text}", data)
 
 

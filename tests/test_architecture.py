@@ -27,6 +27,7 @@ DOORS = {
     "apprise": ("incidents/notifications.py",),
     "opentelemetry.sdk": ("homelab/*.py",),
     "onnxruntime": ("incidents/memory/*.py",),
+    "detect_secrets": ("incidents/secret_rules.py",),
 }
 # An import inside a function may hide a circle; these do not, and say so where they stand.
 LATE = {
@@ -170,3 +171,62 @@ def _circle(uses: dict[str, set[str]]) -> list[str] | None:
         if found := walk(name, []):
             return found
     return None
+
+
+# What changes the world, by the module that has it; `agents/changes` alone puts it into a change.
+CHANGERS = {
+    "docker": {"restart", "start", "stop"},
+    "docker_changes": {"restart", "start", "stop"},
+    "alertmanager": {"create_silence"},
+    "process": {"run"},
+    "http": {"post_json"},
+}
+MAY_CHANGE = (
+    "agents/changes/*.py",
+    "agents/tools/docker.py",
+    "agents/tools/docker_changes.py",
+    "agents/tools/alertmanager.py",
+)
+
+
+def _names_a_changer(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return f"{node.value.id}.{node.attr}" if node.attr in CHANGERS.get(node.value.id, ()) else None
+    if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("agents."):
+        module = node.module.rpartition(".")[2]
+        wrong = {alias.name for alias in node.names} & CHANGERS.get(module, set())
+        return f"{module}: {', '.join(sorted(wrong))}" if wrong else None
+    return None
+
+
+def _runs_a_change(node: ast.AST) -> bool:
+    """`spec.run`, `spec_of(action).run`, `SPECS[kind].run`."""
+    if not isinstance(node, ast.Attribute) or node.attr != "run":
+        return False
+    return "spec" in ast.unparse(node.value).lower()
+
+
+def test_only_the_executor_runs_a_change_and_only_changes_hold_what_changes_the_world() -> None:
+    running, holding = set(), []
+    for path in sources():
+        file = path.relative_to(ROOT).as_posix()
+        if not file.startswith("agents/"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if _runs_a_change(node):
+                running.add(file)
+            if (name := _names_a_changer(node)) and not any(fnmatch(file, each) for each in MAY_CHANGE):
+                holding.append(f"{file} names {name}")
+    assert running == {"agents/executor.py"}
+    assert holding == []
+
+
+def test_agents_and_their_tools_hold_no_change() -> None:
+    """Whoever reasons, and what it is offered, knows nothing of how a change is done."""
+    wrong = [
+        str(each)
+        for each in IMPORTS
+        if is_of(each.module, "agents.changes") or is_of(each.module, "agents.executor")
+        if each.file.startswith(("agents/reasoners/", "agents/tools/", "agents/playbooks/", "agents/loop"))
+    ]
+    assert wrong == []

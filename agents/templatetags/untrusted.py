@@ -11,9 +11,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from agents.actions import spec_of
-from agents.models import Action
-from incidents.notifications import duration
+from incidents.wording import duration
 
 register = template.Library()
 WEB = ("http", "https")
@@ -32,7 +30,8 @@ def web_link(address: Any) -> SafeString | str:
         parts = urlsplit(text)
     except ValueError:
         return text
-    if parts.scheme.lower() not in WEB or not parts.netloc:
+    # what nobody sees could make the address look like another
+    if parts.scheme.lower() not in WEB or not parts.netloc or not text.isprintable():
         return text
     return format_html('<a href="{}" rel="noopener nofollow noreferrer">{}</a>', text, text)
 
@@ -41,12 +40,6 @@ def web_link(address: Any) -> SafeString | str:
 def pretty(value: Any) -> str:
     """JSON to read; text as it is. Autoescaped by the template."""
     return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False, default=str)
-
-
-@register.filter
-def touches(action: Action) -> str:
-    """What an action would do, and to what alone."""
-    return spec_of(action).touches(action.target)
 
 
 @register.filter

@@ -1,16 +1,19 @@
-"""Alertmanager's API v2: what is active now. For intake and reconciliation; agents see it by Prometheus."""
+"""Alertmanager's API v2: what is active now, and silences. Agents have no tool of it: they see alerts by
+Prometheus, and silences are made by the executor.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 
 from agents.tools.base import Health, Integration, ToolError, register
-from agents.tools.http import get_json
+from agents.tools.http import get_json, post_json
 from incidents.alertmanager import Alert, PayloadError, parse_api_alert
 
 
@@ -87,3 +90,32 @@ def active_alerts() -> tuple[Alert, ...]:
 def _is_suppressed(item: Mapping[str, Any]) -> bool:
     status = item.get("status")
     return isinstance(status, dict) and status.get("state") == "suppressed"
+
+
+def alerts_with(labels: Mapping[str, str]) -> tuple[Alert, ...]:
+    """Those that fire now, and are not silenced yet, and have all these labels."""
+    return tuple(each for each in active_alerts() if labels.items() <= each.labels.items())
+
+
+def create_silence(labels: Mapping[str, str], *, starts: datetime, ends: datetime, comment: str) -> str:
+    """Silence the alerts that have exactly these values of these labels; the silence's id."""
+    matchers = [
+        {"name": name, "value": value, "isRegex": False, "isEqual": True} for name, value in labels.items()
+    ]
+    silence = {
+        "matchers": matchers,
+        "startsAt": starts.isoformat(),
+        "endsAt": ends.isoformat(),
+        "createdBy": "homelab",
+        "comment": comment,
+    }
+    answer = post_json(f"{settings.ALERTMANAGER_URL}/api/v2/silences", silence)
+    if not isinstance(answer, dict) or not isinstance(answer.get("silenceID"), str):
+        raise ToolError("Alertmanager's answer names no silence", unanswered=True)
+    return str(answer["silenceID"])
+
+
+def has_silence(comment: str) -> bool:
+    """Whether a silence with that comment exists or existed; ToolError when it cannot be asked."""
+    silences = _list(get_json(f"{settings.ALERTMANAGER_URL}/api/v2/silences"))
+    return any(isinstance(each, dict) and each.get("comment") == comment for each in silences)

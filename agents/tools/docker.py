@@ -8,6 +8,16 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from agents.tools.base import Case, Health, Integration, Result, ToolError, register, tool
+from agents.tools.docker_changes import (
+    START_SECONDS,
+    Dependents,
+    dependents,
+    happened_since,
+    restart,
+    restart_seconds,
+    start,
+    stop,
+)
 from agents.tools.docker_client import (
     ContainerFacts,
     ContainerState,
@@ -21,9 +31,6 @@ from agents.tools.docker_client import (
     read_events,
     read_logs,
     read_stats,
-    restart,
-    restart_seconds,
-    restarted_since,
     stopped_by,
 )
 from agents.tools.docker_engine import EngineEvent, docker_hosts, key_of, resolve
@@ -278,11 +285,14 @@ def _mentions(each: ContainerFacts, match: str) -> bool:
 
 __all__ = [
     "DOCKER",
+    "START_SECONDS",
     "ContainerFacts",
     "ContainerState",
+    "Dependents",
     "Listing",
     "Stopper",
     "clock",
+    "dependents",
     "docker_events",
     "docker_inspect",
     "docker_list",
@@ -290,12 +300,14 @@ __all__ = [
     "docker_stats",
     "evidence",
     "exit_meaning",
+    "happened_since",
     "inspect_container",
     "list_containers",
     "resolve",
     "restart",
     "restart_seconds",
-    "restarted_since",
+    "start",
+    "stop",
     "stopped_by",
     "usage",
 ]

@@ -1,4 +1,4 @@
-"""Containers as typed values, and the one change that is made to them."""
+"""Containers as typed values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from docker.errors import NotFound
 
 from agents.tools.base import ToolError
 from agents.tools.docker_engine import (
-    TIMEOUT,
     EngineEvent,
     Refused,
     docker_hosts,
@@ -35,9 +34,6 @@ MAX_LOG_BYTES = 4 * 1024 * 1024
 STOP_LEAD_SECONDS = 10.0
 # `stop` is recorded a moment after `die`; a `die` younger than this is looked at again.
 STOP_GRACE_SECONDS = 2.0
-DEFAULT_STOP_SECONDS = 10  # the engine's, for a container that says nothing
-# No call is longer than the lease of who makes it: a container that asks for more gets this much.
-LONGEST_STOP_SECONDS = 120
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -136,58 +132,10 @@ def stopped_by(host: str, name: str) -> Stopper | None:
         return "unknown"
 
 
-def restart(host: str, name: str) -> None:
-    """Stop the container and start it. On ToolError the engine says that it failed; when that is
-    `unanswered`, nobody knows.
-
-    It gets its own time to stop (compose's `stop_grace_period`) before the engine kills it: a database
-    needs it. The client waits that long and TIMEOUT seconds more.
-    """
-    with engine(host) as client:
-        attributes = inspect(client, name)
-        client.restart(attributes["Id"], timeout=_stop_seconds(attributes))
-
-
-def restart_seconds(host: str, name: str) -> float:
-    """So long the engine may be at a restart, at most; the longest when it cannot be asked."""
-    try:
-        with engine(host) as client:
-            return float(_stop_seconds(inspect(client, name)) + TIMEOUT)
-    except ToolError:
-        return float(LONGEST_STOP_SECONDS + TIMEOUT)
-
-
 def clock(host: str) -> float:
     """Seconds since 1970 by the engine's clock."""
     with engine(host) as client:
         return engine_now(client)
-
-
-def restarted_since(host: str, name: str, *, container_id: str, since: float) -> bool | None:
-    """Whether somebody had that very container restarted since a moment of the engine's clock.
-
-    The engine's `restart` event says so. That it started again does not: a restart policy starts it, too.
-    None when nobody can know, as the engine forgets events.
-    """
-    with engine(host) as client:
-        actions = {
-            each.action for each in events_of(client, container_id, since=since, until=engine_now(client))
-        }
-        if "restart" in actions:
-            return True
-        attributes = inspect(client, name)
-        started = seconds(attributes["State"]["StartedAt"])
-        if attributes["Id"] != container_id:
-            return None
-        # A start that the events do not tell of: they are gone, and a restart's may be gone with them.
-        return None if started is not None and started > since and "start" not in actions else False
-
-
-def _stop_seconds(attributes: Mapping[str, Any]) -> int:
-    own = attributes["Config"].get("StopTimeout")
-    if own is None:
-        return DEFAULT_STOP_SECONDS
-    return min(own, LONGEST_STOP_SECONDS) if own >= 0 else LONGEST_STOP_SECONDS  # -1: however long it takes
 
 
 def evidence(host: str, name: str) -> dict[str, Any]:

@@ -19,14 +19,12 @@ from docker import APIClient
 from docker.errors import APIError, DockerException, NotFound
 
 from agents.tools.base import ToolError
-from agents.tools.http import reason_of
+from agents.tools.http import OF_A_PROXY, reason_of
 
 TIMEOUT = 15  # seconds, for each read from an engine
 KEY_PREFIX = "docker:"
 MAX_EVENTS = 2000
 FORBIDDEN = 403
-# Bad gateway, gateway timeout: the words of a proxy before the socket that heard nothing from the engine.
-OF_A_PROXY = (502, 504)
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _ID = re.compile(r"[0-9a-f]{12,64}")
 

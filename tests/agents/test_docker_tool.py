@@ -457,7 +457,10 @@ def test_a_restart_whose_answer_is_lost_is_found_in_the_engines_events(
         with pytest.raises(ToolError) as caught:
             docker.restart("nas", "web")
         assert caught.value.unanswered
-        assert docker.restarted_since("nas", "web", container_id=str(container.id), since=since) is True
+        assert (
+            docker.happened_since("nas", "web", event="restart", container_id=str(container.id), since=since)
+            is True
+        )
 
 
 @pytest.mark.e2e

@@ -34,8 +34,8 @@ class Engine:
         self.happens = True
         self.restarts = 0  # the engine's own `restart` events
 
-    def restart(self, target: Target) -> None:
-        self.calls.append(target.key)
+    def restart(self, action: Action) -> None:
+        self.calls.append(action.target.key)
         if self.happens:
             self.restarts += 1
             self.state = replace(self.state, started_at="2026-01-02T00:00:00Z")
@@ -48,11 +48,11 @@ def engine(monkeypatch: pytest.MonkeyPatch, settings) -> Engine:
     made = Engine()
     spec = replace(
         actions.SPECS[ActionKind.RESTART_CONTAINER],
-        state=lambda target: made.state,
+        state=lambda action: made.state,
         run=made.restart,
-        happened=lambda target, before: made.restarts > 0,
-        under_way=lambda target: 25.0,
-        evidence=lambda target: {"logs": ["password=hunter2"]},
+        happened=lambda action, before: made.restarts > 0,
+        under_way=lambda action: 25.0,
+        evidence=lambda action: {"logs": ["password=hunter2"]},
     )
     monkeypatch.setitem(actions.SPECS, ActionKind.RESTART_CONTAINER, spec)
     look = proof.Look(ExpressionState.FIRING, "the expression is true", fresh=("up",))
@@ -112,9 +112,9 @@ def test_a_worker_killed_while_executing_is_reconciled_and_never_repeated(
     class Killed(BaseException):
         """As kill -9: no handler of ours runs."""
 
-    def die(target: Target) -> None:
+    def die(action: Action) -> None:
         engine.happens = happened
-        engine.restart(target)
+        engine.restart(action)
         raise Killed
 
     action, step = approved()
@@ -281,7 +281,7 @@ def test_a_worker_that_lost_its_lease_does_nothing(engine: Engine, approved, mon
 
 
 def test_an_inspection_that_fails_does_nothing_and_says_so(engine: Engine, approved, monkeypatch) -> None:
-    def away(target: Target) -> actions.TargetState:
+    def away(action: Action) -> actions.TargetState:
         raise ToolError("cannot reach the engine")
 
     spec = actions.SPECS[ActionKind.RESTART_CONTAINER]

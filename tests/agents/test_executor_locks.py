@@ -14,7 +14,6 @@ from django.utils import timezone
 from agents import actions
 from agents.advance import advance
 from agents.models import Action, ActionKind, Guard, Step
-from incidents.models import Target
 from incidents.queue import State
 from tests.agents.test_executor import Engine, approved, engine
 from tests.e2e.on_postgres import at_once, on_postgres, server
@@ -31,7 +30,7 @@ def together(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[
     def run(steps: list[Step]) -> None:
         have_read = threading.Barrier(len(steps))
 
-        def state(target: Target) -> actions.TargetState:
+        def state(action: Action) -> actions.TargetState:
             have_read.wait(20)
             return engine.state
 
@@ -53,7 +52,7 @@ def test_two_changes_of_one_host_are_never_in_flight_together(
     settings.COOLDOWN_SECONDS, settings.CHANGES_PER_HOUR = 0, 1000
     in_flight: list[int] = []
 
-    def restart(target: Target) -> None:
+    def restart(action: Action) -> None:
         in_flight.append(Action.objects.filter(status="executing").count())
 
     spec = actions.SPECS[ActionKind.RESTART_CONTAINER]
@@ -75,7 +74,7 @@ def test_while_one_is_in_flight_the_other_of_its_host_waits(
     settings.COOLDOWN_SECONDS = 0
     seen = threading.Event()
 
-    def restart(target: Target) -> None:
+    def restart(action: Action) -> None:
         """Takes until the other has tried."""
         assert seen.wait(20), "the other did not give its turn back"
 
@@ -99,7 +98,7 @@ def test_changes_of_two_hosts_are_in_flight_together(
 ) -> None:
     both = threading.Barrier(2)
 
-    def restart(target: Target) -> None:
+    def restart(action: Action) -> None:
         both.wait(20)
 
     spec = actions.SPECS[ActionKind.RESTART_CONTAINER]

@@ -33,6 +33,8 @@ class Container:
     started_at: float = 0.0
     finished_at: float = 0.0
     log: list[tuple[float, str]] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    network_mode: str = "bridge"
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -71,7 +73,7 @@ class Container:
             "AppArmorProfile": "docker-default",
             "ExecIDs": None,
             "HostConfig": {
-                "NetworkMode": "bridge",
+                "NetworkMode": self.network_mode,
                 "PortBindings": {},
                 "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
                 "Memory": 0,
@@ -84,7 +86,7 @@ class Container:
                 "Cmd": None,
                 "Entrypoint": ["/shop"],
                 "Image": IMAGE,
-                "Labels": {},
+                "Labels": self.labels,
                 "Tty": False,
             },
             "NetworkSettings": {"Ports": {}, "Networks": {"bridge": self._network()}},
@@ -100,10 +102,10 @@ class Container:
             "Command": "/shop",
             "Created": int(self.created),
             "Ports": [],
-            "Labels": {},
+            "Labels": self.labels,
             "State": self.status,
             "Status": "Up 2 minutes" if self.running else f"Exited ({self.exit_code}) 2 minutes ago",
-            "HostConfig": {"NetworkMode": "bridge"},
+            "HostConfig": {"NetworkMode": self.network_mode},
             "NetworkSettings": {"Networks": {"bridge": self._network()}},
             "Mounts": [],
         }

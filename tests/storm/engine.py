@@ -95,6 +95,21 @@ class Engine:
             self._event(container, "start")
         return True
 
+    def stop(self, name: str) -> bool:
+        """Somebody has a container stopped; False when it does not run."""
+        container = self.containers[name]
+        with container.lock:
+            if not container.running:
+                return False
+            self._stop(container)
+        return True
+
+    def _stop(self, container: Container) -> None:
+        self._event(container, "kill", signal="15")
+        self._end(container, 0)
+        self._event(container, "die", exitCode="0", execDuration="1")
+        self._event(container, "stop")
+
     def _end(self, container: Container, code: int) -> None:
         container.running, container.exit_code, container.finished_at = False, code, time.time()
 
@@ -106,10 +121,7 @@ class Engine:
         with container.lock:
             time.sleep(self.restart_seconds)
             if container.running:
-                self._event(container, "kill", signal="15")
-                self._end(container, 0)
-                self._event(container, "die", exitCode="0", execDuration="1")
-                self._event(container, "stop")
+                self._stop(container)
             self._begin(container)
             self._event(container, "start")
             self._event(container, "restart")
@@ -161,6 +173,8 @@ class Engine:
                 return Answer(200, frames(container, query), "application/vnd.docker.multiplexed-stream")
             case "POST", "start":
                 return Answer(204 if self.start(container.name) else 304)
+            case "POST", "stop":
+                return Answer(204 if self.stop(container.name) else 304)
             case "POST", "restart":
                 self._watch("received", container.name)
                 self._restart(container)

@@ -49,17 +49,17 @@ def test_a_restart_is_done_logged_and_told_by_an_event(engine: Engine) -> None:
     identity, before = docker.inspect_container("nas", "shop").id, docker.clock("nas")
     docker.restart("nas", "shop")
     assert docker.inspect_container("nas", "shop").running
-    assert docker.restarted_since("nas", "shop", container_id=identity, since=before)
+    assert docker.happened_since("nas", "shop", event="restart", container_id=identity, since=before)
     assert restarts(engine.calls) == 1
     later = docker.clock("nas")
-    assert docker.restarted_since("nas", "shop", container_id=identity, since=later) is False
+    assert docker.happened_since("nas", "shop", event="restart", container_id=identity, since=later) is False
 
 
 def test_a_start_by_hand_is_no_restart(engine: Engine) -> None:
     engine.crash("shop")
     identity, before = docker.inspect_container("nas", "shop").id, docker.clock("nas")
     assert engine.start("shop")
-    assert docker.restarted_since("nas", "shop", container_id=identity, since=before) is False
+    assert docker.happened_since("nas", "shop", event="restart", container_id=identity, since=before) is False
     assert restarts(engine.calls) == 0
 
 
