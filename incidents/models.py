@@ -170,6 +170,10 @@ class Incident(models.Model):
     )
     acknowledged_at = models.DateTimeField(null=True, blank=True, editable=False)
     acknowledged_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    taken_over_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Since then a person has it, the crew only watches"
+    )
+    taken_over_by = models.CharField(max_length=150, blank=True, default="", editable=False)
 
     root_cause = models.TextField(null=True, editable=False)  # noqa: DJ001 unknown is null, not ""
     certainty = models.CharField(max_length=12, blank=True, default="", editable=False)
@@ -195,6 +199,9 @@ class Incident(models.Model):
         indexes = [
             models.Index(fields=["status"], condition=~Q(status="closed"), name="open_incidents"),
             models.Index(fields=["target"], condition=~Q(status="closed"), name="open_by_target"),
+            models.Index(
+                fields=["alert_name", "-closed_at"], condition=Q(status="closed"), name="closed_by_alert"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -330,9 +337,13 @@ class Event(models.Model):
         CLOSED = "closed"
         ANNOTATED = "annotated"
         ACKNOWLEDGED = "acknowledged"
+        TAKEN_OVER = "taken_over"
+        GIVEN_BACK = "given_back"
         NOTIFIED = "notified"
         PAUSED = "paused"
         RESUMED = "resumed"
+        AUTONOMY = "autonomy"
+        RECURRED = "recurred"
         TOKEN = "token"  # noqa: S105 the name of an event
 
     incident = models.ForeignKey(Incident, models.CASCADE, null=True, related_name="events")
@@ -361,23 +372,35 @@ class Notification(QueueRow):
         DECISION = "decision", "decision needed"
         ENDED = "ended"
         UPDATE = "update"
+        ESCALATION = "escalation", "nobody answered"
+        DIGEST = "digest", "what quiet hours held"
 
     incident = models.ForeignKey(Incident, models.CASCADE, null=True, related_name="notifications")
     kind = models.CharField(max_length=10, choices=Kind.choices)
     dedup_key = models.CharField(
         max_length=120, unique=True, help_text="One message per transition and channel"
     )
-    channel = models.CharField(max_length=60, help_text="Scheme and place in NOTIFY_URLS; never the URL")
+    channel = models.CharField(max_length=60, help_text="Scheme and place in its setting; never the URL")
     title = models.CharField(max_length=200)
     body = models.TextField()
     created_at = models.DateTimeField(default=timezone.now)
     sent_at = models.DateTimeField(null=True)
+    held_until = models.DateTimeField(null=True, help_text="It came in quiet hours, which last until then")
+    carrier = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        related_name="carried",
+        db_index=False,
+        help_text="The message that told it along, as a digest does",
+    )
 
     objects: ClassVar[models.Manager[Notification]] = models.Manager()
 
     class Meta:
         indexes = [
-            models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="unsent")
+            models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="unsent"),
+            models.Index(fields=["carrier"], condition=Q(carrier__isnull=False), name="carried"),
         ]
 
     def __str__(self) -> str:
@@ -431,6 +454,16 @@ class Job(QueueRow):
 
     def __str__(self) -> str:
         return self.name
+
+
+class FailureCounter(models.Model):
+    """Failed logins or tokens of the addresses that share it, as one moment (`incidents/throttle.py`)."""
+
+    key = models.CharField(max_length=20, primary_key=True)
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class Turn(models.Model):

@@ -6,28 +6,36 @@ characters say it all, for they are what a locked phone shows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 import apprise
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from incidents import services
-from incidents.models import Event, Incident, Notification, Target
+from incidents import digest, escalation, services
+from incidents.channels import NO_CHANNEL, channels, url_of
+from incidents.inert import as_markdown, inert, reads_markdown, words_only
+from incidents.models import Event, Incident, Notification
 from incidents.queue import State, hint, working
 from incidents.redaction import clean
+from incidents.wording import headline, incident_link
 
-FIRST_LINE = 90
 # A critical waits this long for the crew's words, and is told without them after that.
 ANALYSIS_SECONDS = 40
-SHORT_SEVERITY = {"critical": "CRIT", "warning": "WARN", "info": "INFO", "other": "NOTE"}
-NO_CHANNEL = "none"
 SUMMARY_LINES = 20
+Body = str | Callable[[str], str]
+Kind = Notification.Kind
+LIVE = (State.WAITING, State.RUNNING)
+# Was taken up, and is not sent: neither held for the end of quiet hours, nor an escalation before its time.
+TRIED = Q(state__in=LIVE, fence__gt=0, held_until=None) & ~Q(kind=Kind.ESCALATION, attempts=0)
 TITLE_LENGTH = 200
+# After so many failures a message goes out in words alone: it may be its markup that the channel refuses.
+REFUSALS = 2
 # So long a message waits for an earlier one of its incident, that "fixed" does not come before "broken". One
 # that a chat never takes must not hold up the others for good.
 IN_ORDER = timedelta(minutes=10)
@@ -41,75 +49,43 @@ class NotifyError(Exception):
         self.permanent = permanent
 
 
-def channels() -> Iterator[tuple[str, str]]:
-    """(name, URL) of each channel. The name is the scheme and its place; URLs hold secrets."""
-    for place, url in enumerate(settings.NOTIFY_URLS, start=1):
-        yield f"{urlsplit(url).scheme}-{place}", url
+@dataclass(frozen=True)
+class Message:
+    """What is sent for a row, and the rows that were held and are told along."""
+
+    title: str
+    body: str
+    along: list[Notification]
 
 
 def unreadable() -> list[str]:
     """What Apprise cannot read, by the names of its settings, never by their values; nothing is sent."""
     telegram = f"tgram://{settings.TELEGRAM_BOT_TOKEN}/{settings.TELEGRAM_CHAT_ID}"
     return [
-        "TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID" if url == telegram else f"NOTIFY_URLS: number {place}"
-        for place, url in enumerate(settings.NOTIFY_URLS, start=1)
+        "TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID" if url == telegram else f"{name}: number {place}"
+        for name in ("NOTIFY_URLS", "ESCALATION_URLS")
+        for place, url in enumerate(getattr(settings, name), start=1)
         if not apprise.Apprise().add(url)
     ]
 
 
-def headline(
-    incident: Incident, rest: str = "", *, target: Target | None = None, now: datetime | None = None
-) -> str:
-    """`CRIT jellyfin@docker2 JellyfinDown 4m · restart? until 03:27`, at most 90 characters.
+@transaction.atomic(savepoint=False)
+def tell(incident: Incident, kind: Kind, *, title: str, body: Body, transition: str) -> None:
+    """One message per transition and channel; saying it again before it is sent replaces its words.
 
-    `target`: what the message is about, when that is another one than the incident's first. What is asked
-    or how it ended is never cut; names are.
+    `body`: the words, or what makes them for a channel, by its name.
     """
-    about = target or incident.target
-    what = f"{about.name}@{about.host} " if about else ""
-    age = duration((now or timezone.now()) - incident.started_at)
-    end = f" {age} · {rest}" if rest else f" {age}"
-    start = f"{SHORT_SEVERITY[incident.severity_class]} {what}{incident.alert_name}"
-    room = FIRST_LINE - len(end)
-    return (start if len(start) <= room else f"{start[: room - 1]}…") + end
-
-
-def duration(span: timedelta) -> str:
-    """`45s`, `4m`, `3h`, `2d`."""
-    seconds = max(0, int(span.total_seconds()))
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
-
-
-def people_time(moment: datetime) -> str:
-    """A time of day as people here read it (TZ)."""
-    return moment.astimezone(ZoneInfo(settings.TIME_ZONE)).strftime("%H:%M")
-
-
-def incident_link(incident: Incident) -> str:
-    """The incident's page when PUBLIC_URL is known, else its number."""
-    return (
-        f"{settings.PUBLIC_URL}/incidents/{incident.pk}"
-        if settings.PUBLIC_URL
-        else f"incident #{incident.pk}"
-    )
-
-
-@transaction.atomic
-def tell(incident: Incident, kind: Notification.Kind, *, title: str, body: str, transition: str) -> None:
-    """One message per transition and channel; saying it again before it is sent replaces its words."""
-    keys = _queue(_rows(incident, kind, title=title, body=body, transition=transition, due_at=timezone.now()))
-    waiting = Notification.objects.filter(dedup_key__in=keys, state=State.WAITING)
-    waiting.update(title=clean(title)[:TITLE_LENGTH], body=clean(body), due_at=timezone.now(), hinted_at=None)
-    for pk in waiting.values_list("pk", flat=True):
+    rows = _rows(incident, kind, title=title, body=body, transition=transition, due_at=timezone.now())
+    words = {row.dedup_key: row for row in rows}
+    _queue(rows)
+    waiting = Notification.objects.filter(dedup_key__in=words, state=State.WAITING)
+    for pk, key in waiting.values_list("pk", "dedup_key"):
+        new = words[key]
+        waiting.filter(pk=pk).update(title=new.title, body=new.body, due_at=new.due_at, hinted_at=None)
         hint(Notification, pk)
 
 
-def tell_once(
-    incident: Incident | None, kind: Notification.Kind, *, title: str, body: str, transition: str
-) -> None:
+def tell_once(incident: Incident | None, kind: Kind, *, title: str, body: str, transition: str) -> None:
     """As `tell`, of an incident or of none; but what was said once stays as it was said."""
     rows = _rows(incident, kind, title=title, body=body, transition=transition, due_at=timezone.now())
     if Notification.objects.filter(dedup_key__in=[row.dedup_key for row in rows]).exists():
@@ -124,20 +100,22 @@ def tell_opened(*incidents: Incident, transition: str | None = None) -> None:
 
     `transition`: why, when it is not that the incident opened. It begins with `opened_transition`.
     """
-    due_at = timezone.now() + timedelta(seconds=ANALYSIS_SECONDS)
-    rows = [
-        row
-        for incident in incidents
-        if incident.severity_class == "critical"
-        for row in _rows(
+    now = timezone.now()
+    due_at = now + timedelta(seconds=ANALYSIS_SECONDS)
+    rows = []
+    for incident in incidents:
+        if incident.severity_class != "critical":
+            continue
+        why = transition or opened_transition(incident)
+        rows += _rows(
             incident,
-            Notification.Kind.OPENED,
+            Kind.OPENED,
             title=headline(incident, "not analysed yet"),
             body=f"{incident.description}\n\nNot analysed yet.\n{incident_link(incident)}",
-            transition=transition or opened_transition(incident),
+            transition=why,
             due_at=due_at,
         )
-    ]
+        rows += escalation.rows(incident, why, now=now)
     _queue(rows)
 
 
@@ -149,10 +127,10 @@ def _queue(rows: list[Notification]) -> list[str]:
 
 def _rows(
     incident: Incident | None,
-    kind: Notification.Kind,
+    kind: Kind,
     *,
     title: str,
-    body: str,
+    body: Body,
     transition: str,
     due_at: datetime,
 ) -> list[Notification]:
@@ -166,7 +144,7 @@ def _rows(
             dedup_key=f"{about}{transition}:{name}",
             channel=name,
             title=clean(title)[:TITLE_LENGTH],
-            body=clean(body),
+            body=clean(body(name) if callable(body) else body),
             due_at=due_at,
         )
         for name in names
@@ -180,7 +158,7 @@ def tell_summary(adopted: list[Incident]) -> None:
         lines.append(f"- and {len(adopted) - SUMMARY_LINES} more")
     tell(
         adopted[0],
-        Notification.Kind.UPDATE,
+        Kind.UPDATE,
         title=f"{len(adopted)} alerts fired already when homelab started",
         body="\n".join(["They are diagnosed, and not acted on.", *lines]),
         transition="adopted",
@@ -206,48 +184,77 @@ def deliver(pk: int) -> None:
     if row.channel == NO_CHANNEL:
         row.finish()
         return
-    url = dict(channels()).get(row.channel)
-    if url is None:
-        row.fail("this channel is no longer in NOTIFY_URLS", permanent=True)
+    message = _message(row)
+    if message is None:
         return
-    before = _failing_before(row)
-    if before is not None:
-        row.postpone(seconds=max(1.0, (before.due_at - timezone.now()).total_seconds() + 1.0))
+    url = url_of(row.channel)
+    if url is None:
+        row.fail("this channel is no longer in the settings", permanent=True)
         return
     with working(row):
         try:
-            _send(url, row.title, row.body)
+            _send(url, message.title, message.body, words=row.attempts >= REFUSALS)
         except NotifyError as error:
             row.fail(str(error), permanent=error.permanent)
             return
+    now = timezone.now()
     with transaction.atomic():
-        if row.finish(sent_at=timezone.now()):
-            services.record(row.incident, Event.Kind.NOTIFIED, row.channel, row.title)
+        if row.finish(sent_at=now, title=message.title, body=message.body):
+            for each in (row, *message.along):
+                if each.kind != Kind.DIGEST:
+                    services.record(each.incident, Event.Kind.NOTIFIED, row.channel, each.title)
+            if message.along:
+                row.carried.update(sent_at=now)
             _wake(row.channel)
 
 
-def _failing_before(row: Notification) -> Notification | None:
-    """The last earlier message of the incident to this channel that was tried, and is not sent yet."""
+def _message(row: Notification) -> Message | None:
+    """What a claimed row says now; None when it says nothing, or not yet: then the row is given back."""
+    along: list[Notification] = []
+    if row.kind == Kind.ESCALATION:
+        words = escalation.words(row)
+    elif digest.hold(row):
+        words = None
+    elif (until := _behind(row)) is not None:
+        row.postpone(seconds=max(1.0, (until - timezone.now()).total_seconds() + 1.0))
+        words = None
+    else:
+        along = digest.take_along(row)
+        words = digest.words(row, along)
+    return Message(*words, along) if words else None
+
+
+def _behind(row: Notification) -> datetime | None:
+    """When the earlier messages of the incident to this channel are tried again that are not sent yet."""
     if row.incident_id is None or timezone.now() - row.created_at > IN_ORDER:
         return None
-    unsent = Notification.objects.filter(state__in=(State.WAITING, State.RUNNING), fence__gt=0)
-    earlier = unsent.filter(incident=row.incident_id, channel=row.channel, pk__lt=row.pk)
-    return earlier.order_by("-due_at").first()
+    earlier = Notification.objects.filter(incident=row.incident_id, channel=row.channel, pk__lt=row.pk)
+    in_digest = Q(carrier__state__in=LIVE)
+    times = earlier.filter(TRIED | in_digest).values_list(Coalesce("carrier__due_at", "due_at"), flat=True)
+    return max(times, default=None)
 
 
 def _wake(channel: str) -> None:
     """The channel takes messages again: what failed or waited for that is due now."""
-    tried = Notification.objects.filter(channel=channel, state=State.WAITING, fence__gt=0)
-    tried.filter(due_at__gt=timezone.now()).update(due_at=timezone.now(), hinted_at=None)
+    waiting = Notification.objects.filter(TRIED, channel=channel, state=State.WAITING)
+    waiting.filter(due_at__gt=timezone.now()).update(due_at=timezone.now(), hinted_at=None)
 
 
-def _send(url: str, title: str, body: str) -> None:
-    """Through Apprise, which escapes plain text for the channel. Its errors are a boolean."""
+def _send(url: str, title: str, body: str, *, words: bool) -> None:
+    """Through Apprise, which escapes plain text for the channel. Its errors are a boolean.
+
+    `words`: without anything that could be markup, for a channel that refused the whole.
+    """
     sender = apprise.Apprise()
     if not sender.add(url):
         raise NotifyError("Apprise cannot read this URL of NOTIFY_URLS", permanent=True)
     for service in sender:
         if service.overflow_mode == apprise.OverflowMode.UPSTREAM:  # as it is unless the URL says otherwise
             service.overflow_mode = apprise.OverflowMode.TRUNCATE  # what is too long would never be taken
+    title, body = inert(" ".join(title.split())), inert(body)
+    if words:
+        title, body = words_only(title), words_only(body)
+    elif reads_markdown(url):
+        title, body = as_markdown(title), as_markdown(body)
     if not sender.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT):
         raise NotifyError("the channel did not take the message")

@@ -11,6 +11,7 @@ from django.utils import timezone
 from incidents import memory, signals
 from incidents.models import Event, Incident, MemoryEntry, Verdict
 from incidents.queue import hint
+from incidents.redaction import clean, clean_tree
 
 PROVED = (Verdict.VERIFIED, Verdict.CLEARED_BEFORE_ACTION)
 
@@ -22,10 +23,11 @@ class IllegalTransition(ValueError):
 def record(
     incident: Incident | None, kind: Event.Kind, actor: str, text: str, data: dict[str, Any] | None = None
 ) -> Event:
-    return Event.objects.create(incident=incident, kind=kind, actor=actor, text=text, data=data or {})
+    cleaned = {"text": clean(text), "data": clean_tree(data or {})}
+    return Event.objects.create(incident=incident, kind=kind, actor=actor, **cleaned)
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)  # most callers have a transaction, and none goes on after an error here
 def transition(
     incident: Incident,
     to: Incident.Status,
@@ -100,6 +102,8 @@ def reopen(incident: Incident, *, actor: str, text: str) -> bool:
         resolution_seconds=None,
         reopened=incident.reopened + 1,
         adopted=False,  # it fires since we look
+        acknowledged_at=None,  # that was of what had ended
+        acknowledged_by="",
     )
     if won:
         record(incident, Event.Kind.REOPENED, actor, text)
@@ -146,6 +150,29 @@ def acknowledge(incident: Incident, *, by: str) -> bool:
 
 
 @transaction.atomic
+def take_over(incident: Incident, *, by: str) -> bool:
+    """ "I have it": the crew only watches this incident; False when it is over, or somebody has it."""
+    free = Incident.objects.unresolved().filter(pk=incident.pk, taken_over_at=None)
+    if not free.update(taken_over_at=timezone.now(), taken_over_by=by):
+        return False
+    acknowledge(incident, by=by)
+    record(incident, Event.Kind.TAKEN_OVER, by, f"{by} has it; the crew only watches")
+    signals.incident_taken_over.send(Incident, incident_id=incident.pk)
+    return True
+
+
+@transaction.atomic
+def give_back(incident: Incident, *, by: str) -> bool:
+    """The crew goes on where a person had it; False when it is over, or nobody had it."""
+    taken = Incident.objects.unresolved().filter(pk=incident.pk, taken_over_at__isnull=False)
+    if not taken.update(taken_over_at=None, taken_over_by=""):
+        return False
+    record(incident, Event.Kind.GIVEN_BACK, by, "the crew goes on")
+    signals.incident_given_back.send(Incident, incident_id=incident.pk)
+    return True
+
+
+@transaction.atomic
 def annotate(
     incident: Incident,
     *,
@@ -156,8 +183,8 @@ def annotate(
 ) -> Incident:
     """What a person knows better. `verdict` may be `false_alarm` or `resolved_by_human`; None keeps it."""
     incident = Incident.objects.select_for_update().get(pk=incident.pk)
-    incident.human_cause = incident.human_cause if cause is None else cause
-    incident.human_note = incident.human_note if note is None else note
+    incident.human_cause = incident.human_cause if cause is None else clean(cause)
+    incident.human_note = incident.human_note if note is None else clean(note)
     incident.annotated_by, incident.annotated_at = by, timezone.now()
     incident.save(update_fields=["human_cause", "human_note", "annotated_by", "annotated_at"])
     said = {"cause": cause, "note": note, "verdict": verdict}

@@ -10,5 +10,8 @@ alerts_ended = Signal()
 incident_closed = Signal()
 # kwargs: episode_id: int. Fired again at or before its own end; somebody who can ask should.
 episode_contested = Signal()
+# kwargs: incident_id: int. A person has it: the crew stops, and only watches. Or it is the crew's again.
+incident_taken_over = Signal()
+incident_given_back = Signal()
 # kwargs: incident_id: int. A person wrote what they know.
 incident_annotated = Signal()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, F, Value
+from django.db.models import Count, F, Q, QuerySet, Value
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -94,17 +95,19 @@ class ProgramCollector(Collector):
 
 def work() -> dict[tuple[str, str], int]:
     """Rows by (kind, state) in one query: `action`, `notification` and `memory`."""
-    kinds = {
-        "action": (Action, "status"),
-        "notification": (Notification, "state"),
-        "memory": (MemoryEntry, "state"),
+    # An escalation before its time may never be told.
+    waits = Q(kind=Notification.Kind.ESCALATION, state=State.WAITING, attempts=0)
+    kinds: dict[str, tuple[QuerySet[Any], str]] = {
+        "action": (Action.objects.all(), "status"),
+        "notification": (Notification.objects.exclude(waits), "state"),
+        "memory": (MemoryEntry.objects.all(), "state"),
     }
     parts = [
-        model._default_manager.order_by()
+        rows.order_by()
         .values(rows_of=Value(kind), stands=F(column))
         .annotate(n=Count("pk"))
         .values_list("rows_of", "stands", "n")
-        for kind, (model, column) in kinds.items()
+        for kind, (rows, column) in kinds.items()
     ]
     return {(kind, state): n for kind, state, n in parts[0].union(*parts[1:], all=True)}
 

@@ -23,8 +23,8 @@ from tests.incidents.rows import a_target, an_episode, an_incident
 pytestmark = pytest.mark.django_db
 OURS = [model for app in ("incidents", "agents") for model in apps.get_app_config(app).get_models()]
 REGISTERED = [model for model in OURS if admin.site.is_registered(model)]
-NOT_SHOWN = {"GroupKey", "Guard", "Turn"}
-CHANGED_BY_HAND = {"Incident", "Token", "Pause"}
+NOT_SHOWN = {"GroupKey", "Guard", "Turn", "FailureCounter"}
+CHANGED_BY_HAND = {"Incident", "Token", "MaintenanceWindow", "Pause"}
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from django.utils import timezone
 from incidents import notifications
 from incidents.models import Incident, Notification
 from incidents.queue import State
+from incidents.wording import duration, headline
 from tests.incidents.rows import a_target, an_incident
 
 pytestmark = pytest.mark.django_db
@@ -182,15 +183,15 @@ def test_a_url_that_apprise_cannot_read_is_dead_at_once(settings) -> None:
 def test_the_first_ninety_characters_say_it() -> None:
     incident = an_incident(target=a_target(), alert_name="JellyfinDown")
     now = incident.started_at + timedelta(minutes=4, seconds=10)
-    title = notifications.headline(incident, "restart? until 03:27", now=now)
+    title = headline(incident, "restart? until 03:27", now=now)
     assert title == "CRIT jellyfin@docker2 JellyfinDown 4m · restart? until 03:27"
     incident.alert_name = "A" * 200
-    assert len(notifications.headline(incident, "restart?", now=now)) <= 90
+    assert len(headline(incident, "restart?", now=now)) <= 90
 
 
 def test_a_long_name_does_not_push_out_what_is_asked() -> None:
     incident = an_incident(target=a_target(name="x" * 60), alert_name="A" * 80)
-    title = notifications.headline(incident, "restart? until 03:27")
+    title = headline(incident, "restart? until 03:27")
     assert len(title) <= 90
     assert title.endswith("restart? until 03:27")
 
@@ -199,4 +200,4 @@ def test_a_long_name_does_not_push_out_what_is_asked() -> None:
     ("seconds", "text"), [(0, "0s"), (59, "59s"), (240, "4m"), (7200, "2h"), (90000, "1d")]
 )
 def test_durations_as_people_read_them(seconds: int, text: str) -> None:
-    assert notifications.duration(timedelta(seconds=seconds)) == text
+    assert duration(timedelta(seconds=seconds)) == text

@@ -1,0 +1,54 @@
+"""The words that messages and pages share: a headline, a duration, a time of day, a link."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.utils import timezone
+
+from incidents.models import Incident, Target
+
+FIRST_LINE = 90
+SHORT_SEVERITY = {"critical": "CRIT", "warning": "WARN", "info": "INFO", "other": "NOTE"}
+
+
+def headline(
+    incident: Incident, rest: str = "", *, target: Target | None = None, now: datetime | None = None
+) -> str:
+    """`CRIT jellyfin@docker2 JellyfinDown 4m · restart? until 03:27`, at most 90 characters.
+
+    `target`: what the message is about, when that is another one than the incident's first. What is asked
+    or how it ended is never cut; names are.
+    """
+    about = target or incident.target
+    what = f"{about.name}@{about.host} " if about else ""
+    age = duration((now or timezone.now()) - incident.started_at)
+    end = f" {age} · {rest}" if rest else f" {age}"
+    start = f"{SHORT_SEVERITY[incident.severity_class]} {what}{incident.alert_name}"
+    room = FIRST_LINE - len(end)
+    return (start if len(start) <= room else f"{start[: room - 1]}…") + end
+
+
+def duration(span: timedelta) -> str:
+    """`45s`, `4m`, `3h`, `2d`."""
+    seconds = max(0, int(span.total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def people_time(moment: datetime) -> str:
+    """A time of day as people here read it (TZ)."""
+    return moment.astimezone(ZoneInfo(settings.TIME_ZONE)).strftime("%H:%M")
+
+
+def incident_link(incident: Incident) -> str:
+    """The incident's page when PUBLIC_URL is known, else its number."""
+    return (
+        f"{settings.PUBLIC_URL}/incidents/{incident.pk}"
+        if settings.PUBLIC_URL
+        else f"incident #{incident.pk}"
+    )
