@@ -11,8 +11,18 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from agents import pauses, services
-from agents.models import Action, Breaker, CrewRun, ModelCall, Pause, Step, ToolCall
+from agents import ledger, pauses, services
+from agents.models import (
+    Action,
+    Autonomy,
+    Breaker,
+    CrewRun,
+    MaintenanceWindow,
+    ModelCall,
+    Pause,
+    Step,
+    ToolCall,
+)
 from agents.pauses import UnknownScope, check_scope
 from incidents.access import caller_of
 from incidents.admin import IncidentAdmin
@@ -103,6 +113,59 @@ class ActionAdmin(RecordAdmin):
         tell_changed(self, request, done=done, what=what, not_done=not_done)
 
 
+@admin.register(Autonomy)
+class AutonomyAdmin(RecordAdmin):
+    """Which changes ask. A person raises or lowers a pair here, on the overview, or by the API."""
+
+    list_display = (
+        "kind",
+        "alert_name",
+        "target_kind",
+        "level",
+        "record",
+        "offer",
+        "raised_by",
+        "lowered_why",
+    )
+    list_filter = ("level", "kind", "target_kind")
+    search_fields = ("alert_name",)
+    actions = ("raise_level", "lower_level")
+    has_decide_permission = ActionAdmin.has_decide_permission
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Autonomy]:
+        return ledger.with_record()
+
+    @admin.display(description="since it was lowered")
+    def record(self, pair: Autonomy) -> str:
+        return ledger.record_of(pair).text
+
+    @admin.display(description="offer")
+    def offer(self, pair: Autonomy) -> str | None:
+        return ledger.offer_of(pair)
+
+    @admin.action(description="Ask no more", permissions=["decide"])
+    def raise_level(self, request: HttpRequest, queryset: QuerySet[Autonomy]) -> None:
+        self._decide(request, queryset, "raise", "raised")
+
+    @admin.action(description="Ask from now on", permissions=["decide"])
+    def lower_level(self, request: HttpRequest, queryset: QuerySet[Autonomy]) -> None:
+        self._decide(request, queryset, "lower", "lowered")
+
+    def _decide(
+        self, request: HttpRequest, pairs: QuerySet[Autonomy], decision: ledger.Decision, what: str
+    ) -> None:
+        done, not_done = 0, []
+        for pair in pairs:
+            try:
+                if ledger.decide(pair, decision, by=request.user.get_username()):
+                    done += 1
+                else:
+                    not_done.append(f"{pair} was {what} before")
+            except ledger.CannotDecide as error:
+                not_done.append(f"not {what}: {error}")
+        tell_changed(self, request, done=done, what=what, not_done=not_done)
+
+
 class PauseForm(ModelForm):
     """A new pause; its scope must be something that exists."""
 
@@ -113,20 +176,17 @@ class PauseForm(ModelForm):
             raise forms.ValidationError(str(error)) from error
 
 
-@admin.register(Pause)
-class PauseAdmin(RecordAdmin):
-    """Pauses. `*` without an end is the kill switch."""
+class BrakeAdmin(RecordAdmin):
+    """What a person makes and ends, and nobody changes."""
 
     form = PauseForm
-    list_display = ("scope", "until", "reason", "by", "created_at", "lifted_at")
-    search_fields = ("scope", "reason")
-    actions = ("lift",)
+    asked: tuple[str, ...]
+    kept: tuple[str, ...]
 
-    def get_fields(self, request: HttpRequest, obj: Pause | None = None) -> tuple[str, ...]:
-        new = ("scope", "until", "reason")
-        return new if obj is None else (*new, "by", "created_at", "lifted_at")
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return self.asked if obj is None else (*self.asked, *self.kept)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Pause | None = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return () if obj is None else self.get_fields(request, obj)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -134,6 +194,17 @@ class PauseAdmin(RecordAdmin):
 
     def has_lift_permission(self, request: HttpRequest) -> bool:
         return self.has_add_permission(request)
+
+
+@admin.register(Pause)
+class PauseAdmin(BrakeAdmin):
+    """Pauses. `*` without an end is the kill switch."""
+
+    list_display = ("scope", "until", "reason", "by", "created_at", "lifted_at")
+    search_fields = ("scope", "reason")
+    actions = ("lift",)
+    asked = ("scope", "until", "reason")
+    kept = ("by", "created_at", "lifted_at")
 
     def save_model(self, request: HttpRequest, obj: Pause, form: ModelForm, change: bool) -> None:
         by = request.user.get_username()
@@ -149,6 +220,38 @@ class PauseAdmin(RecordAdmin):
             pauses.lift(pause, by=request.user.get_username())
             done += 1
         tell_changed(self, request, done=done, what="lifted", not_done=not_done)
+
+
+class WindowForm(PauseForm):
+    """A new window, its days as boxes."""
+
+    days = forms.MultipleChoiceField(
+        required=False,
+        choices=[(day, day) for day in pauses.DAYS],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="None: every day",
+    )
+
+
+@admin.register(MaintenanceWindow)
+class WindowAdmin(BrakeAdmin):
+    """Times of the week in which nothing is changed."""
+
+    form = WindowForm
+    list_display = ("scope", "days", "starts", "minutes", "reason", "by", "ended_at")
+    actions = ("end",)
+    asked = ("scope", "days", "starts", "minutes", "reason")
+    kept = ("by", "created_at", "ended_at")
+
+    def save_model(self, request: HttpRequest, obj: Any, form: ModelForm, change: bool) -> None:
+        said = {name: getattr(obj, name) for name in self.asked}
+        obj.pk = pauses.open_window(by=request.user.get_username(), **said).pk
+
+    @admin.action(description="End", permissions=["lift"])
+    def end(self, request: HttpRequest, queryset: QuerySet[MaintenanceWindow]) -> None:
+        ended = [pauses.end_window(window, by=request.user.get_username()) for window in queryset]
+        not_done = ["it was ended before" for won in ended if not won]
+        tell_changed(self, request, done=sum(ended), what="ended", not_done=not_done)
 
 
 class StepInline(RecordInline):

@@ -70,6 +70,9 @@ def _take(step: Step) -> None:
     if over and step.agent not in (Step.Agent.COMMUNICATOR, Step.Agent.EXECUTOR):
         step.finish(finished_at=timezone.now())
         return
+    if incident.taken_over_at is not None and step.agent in reasoners.THINKERS:
+        crew.leave(step)
+        return
     if step.agent == Step.Agent.HEALER and services.has_open_action(incident, step.focus):
         step.postpone(seconds=AGAIN_SECONDS)  # one change of a target at a time
         return

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents import transcript
-from agents.actions import spec_of
+from agents import ledger, links, patience, transcript, worse
 from agents.models import Action, CrewRun, Step
 from incidents import notifications
-from incidents.models import Incident, Notification, Target, Verdict
-from incidents.notifications import headline, incident_link, people_time
+from incidents.models import Event, Incident, Notification, Target, Verdict
+from incidents.wording import headline, incident_link, people_time
 
 Kind = Notification.Kind
 INTERRUPTING_ENDS = {Verdict.NOT_FIXED, Verdict.RELAPSED, Verdict.UNKNOWN}
@@ -37,6 +36,10 @@ def tell(incident: Incident, run: CrewRun, about: Target | None = None) -> bool:
     action = (actions.filter(target=about) if about else actions).first()
     if action is not None and action.status == Action.Status.AWAITING_APPROVAL:
         return _tell_decision(incident, run, action)
+    waiting = patience.waiting(run)
+    step = (waiting.filter(focus=about) if about else waiting).first() if action is None else None
+    if step is not None:
+        return _tell_wait(incident, run, step)
     return _tell_analysis(incident, run, action)
 
 
@@ -46,13 +49,17 @@ def _tell_decision(incident: Incident, run: CrewRun, action: Action) -> bool:
     until = people_time(action.expires_at)
     body = [
         *_findings(run, action.target),
-        f"Proposed: {action}. It {spec_of(action).touches(action.target)}.",
+        f"Proposed: {action}. It {action.touches}.",
         f"Asks because {_asks(action)}.",
-        f"Approve or reject until {until}: {incident_link(incident)}",
     ]
+
+    def words(channel: str) -> str:
+        answer = f"Approve or reject until {until}: {links.url(action, channel) or incident_link(incident)}"
+        return "\n".join([*body, answer])
+
     notifications.supersede_opened(incident)
     title = headline(incident, f"{verb}? until {until}", target=action.target)
-    _send(incident, Kind.DECISION, title, body, f"decision:{action.pk}")
+    notifications.tell(incident, Kind.DECISION, title=title, body=words, transition=f"decision:{action.pk}")
     return True
 
 
@@ -71,6 +78,15 @@ def _tell_analysis(incident: Incident, run: CrewRun, action: Action | None) -> b
     target = action.target if action else None
     body = [*_findings(run, target), *lines, incident_link(incident)]
     _send(incident, kind, headline(incident, rest, target=target), body, f"analysed:{run.number}:{state}")
+    return True
+
+
+def _tell_wait(incident: Incident, run: CrewRun, step: Step) -> bool:
+    """Nothing is done yet, and why; it may be over before anybody need do anything."""
+    kind = Kind.OPENED if notifications.supersede_opened(incident) else Kind.UPDATE
+    body = [*_findings(run, step.focus), (step.output or {})["reason"], incident_link(incident)]
+    rest = f"waits until {people_time(step.due_at)}"
+    _send(incident, kind, headline(incident, rest, target=step.focus), body, f"waits:{step.pk}")
     return True
 
 
@@ -94,18 +110,26 @@ def _what_happens(incident: Incident, action: Action | None) -> tuple[str, list[
 
 
 def _tell_end(incident: Incident, run: CrewRun, verdict: Verdict) -> bool:
-    ending = ENDINGS[verdict]
+    ending = worse.WORDS if worse.was_said(incident) else ENDINGS[verdict]
     done = incident.remediation_taken or "nothing"
     body = [
         *_findings(run),
         f"Done: {done}.",
         f"Verdict: {verdict.value}: {incident.proof_note}",
+        *_offers(incident, run),
         incident_link(incident),
     ]
     kind = Kind.ENDED if verdict in INTERRUPTING_ENDS else Kind.UPDATE
     notifications.supersede_opened(incident)
     _send(incident, kind, headline(incident, ending), body, f"ended:{incident.reopened}:{verdict.value}")
     return True
+
+
+def _offers(incident: Incident, run: CrewRun) -> list[str]:
+    """What this incident's end earned: not to be asked any more, if a person wants that."""
+    made = incident.events.filter(kind=Event.Kind.AUTONOMY, at__gte=run.started_at)
+    pairs = made.values_list("data__pair", flat=True)
+    return [f"{pair}: {ledger.offer_of(pair)}" for pair in ledger.offered() if pair.pk in set(pairs)]
 
 
 def _send(incident: Incident, kind: Notification.Kind, title: str, body: list[str], transition: str) -> None:

@@ -12,16 +12,29 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from agents import answers, cases, communicator, evidence, proof, reasoners, services, transcript
-from agents.actions import SPECS
+from agents import (
+    actions,
+    answers,
+    cases,
+    communicator,
+    evidence,
+    offers,
+    patience,
+    proof,
+    reasoners,
+    services,
+    transcript,
+)
 from agents.loop import A, Brief, Request, Toolbox
 from agents.models import Action, ActionKind, Step
-from agents.policy import Decision, authorize
+from agents.policy import authorize
 from agents.reading import ExpressionState
+from agents.rules import Decision, Reason
 from agents.tools import available
 from agents.tools.base import ToolError
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Target, Verdict
+from incidents.redaction import clean
 
 Status = Incident.Status
 FALSE_ALARM = "each expression has fresh samples and was not true since before its alert's start"
@@ -86,17 +99,22 @@ def analyst(step: Step) -> None:
 def healer(step: Step) -> None:
     """What, if anything? A proposal; `authorize()` decides, and nothing is done in this step."""
     incident = step.run.incident
+    if (wait := patience.reason_to_wait(step)) is not None:
+        _wait(step, wait)
+        return
     context = {
         "triage": transcript.answer_of(step.run, Step.Agent.MONITOR),
         "diagnosis": transcript.answer_of(step.run, Step.Agent.ANALYST, step.focus),
     }
-    remediation = reasoners.think(step, _brief(step, answers.Remediation, **context))
+    form = offers.form(step.focus or incident.target)
+    remediation = reasoners.think(step, _brief(step, form, **context))
     proposal = _weigh(step, remediation) if remediation.action != "none" else None
     with transaction.atomic():
         if not _finish(step, remediation.model_dump(), remediation.reason):
             return
-        if isinstance(proposal, str):
-            incident_services.record(incident, Event.Kind.REFUSED, "authorize", proposal)
+        if isinstance(proposal, Reason):
+            data = {"reasons": Decision("refuse", (proposal,)).as_json()}
+            incident_services.record(incident, Event.Kind.REFUSED, "authorize", proposal.text, data)
         elif proposal is not None:
             services.propose(*proposal)
         if incident.status == Status.INVESTIGATING:
@@ -107,23 +125,55 @@ def healer(step: Step) -> None:
         services.add_step(step.run, Step.Agent.COMMUNICATOR, focus=about)
 
 
-def _weigh(step: Step, remediation: answers.Remediation) -> tuple[Action, Decision] | str:
+def _weigh(step: Step, remediation: answers.Remediation) -> tuple[Action, Decision] | Reason:
     """A drafted action with its decision; or why there can be none."""
     incident = step.run.incident
     target = Target.objects.filter(key=remediation.target or "", gone_at=None).first()
     if target is None:
         candidates = cases.build(incident).candidates
         hint = f"; the labels fit {', '.join(candidates)}" if candidates else ""
-        return f"{remediation.action}: {remediation.target!r} is not in the inventory{hint}"
-    kind = ActionKind(remediation.action)
+        text = f"{remediation.action}: {remediation.target!r} is not in the inventory{hint}"
+        return Reason("refuse", "unknown_target", text)
+    wish = Action(incident=incident, kind=ActionKind(remediation.action), target=target)
     try:
-        state = SPECS[kind].state(target)
+        wish.arguments = actions.prepared(wish, remediation.given())
     except ToolError as error:
-        return f"{kind.label} {target.key}: its state cannot be read: {error}"
+        return Reason("refuse", "arguments", f"{wish}: {error}")
+    try:
+        state = actions.spec_of(wish).state(wish)
+    except ToolError as error:
+        return Reason("refuse", "unread", f"{wish}: its state cannot be read: {error}")
     look = proof.observe_target(incident, target)
-    action = services.draft(step, kind=kind, target=target, reason=remediation.reason, state=state)
+    action = services.draft(
+        step,
+        kind=ActionKind(wish.kind),
+        target=target,
+        reason=remediation.reason,
+        state=state,
+        arguments=wish.arguments,
+        touches=clean(actions.dry_run(wish)),
+    )
     decision = authorize(action, state=state, fault=look.state, fault_reason=look.reason, approved=False)
     return action, decision
+
+
+def _wait(step: Step, wait: patience.Wait) -> None:
+    """Put the Healer off, and watch meanwhile: when the alert clears, the run ends before its turn."""
+    incident = step.run.incident
+    seconds = max(0.0, (wait.until - timezone.now()).total_seconds())
+    if step.waits_since is not None:
+        step.put_back(seconds=seconds)
+        return
+    answer = answers.Remediation(action="none", reason=wait.text).model_dump()
+    with transaction.atomic():
+        if not step.put_back(seconds=seconds, waits_since=wait.since, output=answer) or _is_over(step):
+            return
+        incident_services.record(incident, Event.Kind.AGENT, "healer", wait.text, {"step": step.pk})
+        if incident.status == Status.INVESTIGATING:
+            incident_services.transition(incident, Status.PROVING, actor="healer", text="watching meanwhile")
+        if incident.status != Status.ACTING:
+            begin_watch(step, incident)
+        services.add_step(step.run, Step.Agent.COMMUNICATOR, focus=step.focus)
 
 
 def begin_watch(
@@ -144,6 +194,44 @@ def begin_watch(
         series=tuple(dict.fromkeys((*series, *(known.must_be_fresh if known else ())))),
     )
     services.add_step(step.run, Step.Agent.PROOF, after=1.0, output=progress.as_json(), known_open=True)
+
+
+@transaction.atomic
+def leave(step: Step) -> None:
+    """An agent's turn in an incident that a person has: nothing is thought or proposed, and it is watched."""
+    incident = services.lock_incident(step.run.incident_id)
+    if step.finish(finished_at=timezone.now()):
+        said = f"stands back: {incident.taken_over_by} has it"
+        incident_services.record(incident, Event.Kind.AGENT, step.agent, said, {"step": step.pk})
+        _only_watch(step, incident)
+
+
+@transaction.atomic
+def stand_back(incident_id: int) -> None:
+    """A person has the incident: what is asked and what has not begun is withdrawn."""
+    incident = services.lock_incident(incident_id)
+    services.withdraw_open(incident, f"{incident.taken_over_by} has it")
+    last = Step.objects.filter(run__incident=incident, run__finished_at=None).order_by("-id").first()
+    if last is not None and incident.status in (Status.AWAITING_APPROVAL, Status.ACTING):
+        _only_watch(last, incident)
+
+
+@transaction.atomic
+def go_on(incident_id: int) -> None:
+    """The incident is the crew's again: it looks at it anew."""
+    incident = services.lock_incident(incident_id)
+    run = incident.runs.filter(finished_at=None).first()
+    if run is not None:
+        services.work_on(run, incident.target)
+
+
+def _only_watch(step: Step, incident: Incident) -> None:
+    if incident.status == Status.INVESTIGATING:
+        incident_services.transition(incident, Status.PROVING, actor="crew", text="watching only")
+    elif incident.status != Status.PROVING:
+        services.follow_actions(incident, actor="crew", text="watching only")
+    if incident.status == Status.PROVING and not services.is_over(step.run):
+        begin_watch(step, incident)
 
 
 def communicate(step: Step) -> None:

@@ -6,8 +6,12 @@ from typing import Any
 
 from django import forms
 
+from agents.models import Rejection
+from agents.pauses import UnknownScope, check_scope
 from incidents.models import Verdict
 
+PAUSE_HOURS = (1, 4, 24, 24 * 7)
+WHY_NOT = [("", "no reason given"), *Rejection.choices]
 HUMAN_VERDICTS = (Verdict.FALSE_ALARM, Verdict.RESOLVED_BY_HUMAN)
 
 
@@ -25,3 +29,43 @@ class AnnotationForm(forms.Form):
         said = {name: self.cleaned_data[name] if name in self.data else None for name in ("cause", "note")}
         verdict = self.cleaned_data["verdict"]
         return {**said, "verdict": Verdict(verdict) if verdict else None}
+
+
+class RejectionForm(forms.Form):
+    """Why not; all of it may be left out."""
+
+    code = forms.ChoiceField(required=False, choices=WHY_NOT)
+    reason = forms.CharField(
+        required=False, max_length=1000, widget=forms.TextInput(attrs={"placeholder": "in your words"})
+    )
+
+
+class HoursForm(forms.Form):
+    """For how long nothing is changed."""
+
+    hours = forms.TypedChoiceField(
+        required=False, coerce=int, initial=4, choices=[(each, each) for each in PAUSE_HOURS]
+    )
+
+    def clean_hours(self) -> int:
+        return int(self.cleaned_data["hours"] or self.fields["hours"].initial)
+
+
+class LinkForm(RejectionForm, HoursForm):
+    """What may be done by the link in a message."""
+
+    decision = forms.ChoiceField(
+        choices=[(each, each) for each in ("approve", "reject", "ask-again", "pause")]
+    )
+
+
+class PauseHereForm(HoursForm):
+    """A pause from an incident's page, or of everything from the overview."""
+
+    scope = forms.CharField(max_length=300, widget=forms.HiddenInput)
+
+    def clean_scope(self) -> str:
+        try:
+            return check_scope(self.cleaned_data["scope"])
+        except UnknownScope as error:
+            raise forms.ValidationError(str(error)) from error

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from agents.kinds import MENDING, ActionKind
 from incidents.models import Incident, Target
 from incidents.queue import QueueRow, State
 
@@ -54,6 +56,9 @@ class Step(QueueRow):
     )
     asked_by = models.CharField(
         max_length=150, blank=True, default="", help_text="Who wanted the Healer to ask again"
+    )
+    waits_since = models.DateTimeField(
+        null=True, help_text="Since when the Healer waits for the alert to heal itself"
     )
     rung = models.CharField(
         max_length=12, blank=True, default="", help_text="Who reasoned: model, fallback or playbooks"
@@ -163,16 +168,22 @@ class Breaker(models.Model):
         return self.rung
 
 
-class ActionKind(models.TextChoices):
-    """Everything that may ever be done to the world."""
+class Rejection(models.TextChoices):
+    """Why a person says no to a proposal."""
 
-    RESTART_CONTAINER = "restart_container", "restart container"
+    WRONG_TARGET = "wrong_target"
+    WRONG_CAUSE = "wrong_cause"
+    MINE = "mine", "I do it myself"
 
 
 class ActionQuerySet(models.QuerySet["Action"]):
     def changes(self) -> ActionQuerySet:
         """Actions that were begun: they count against every limit, whatever became of them."""
         return self.filter(executing_at__isnull=False)
+
+    def repairs(self) -> ActionQuerySet:
+        """Those of them that may have mended something: what follows may be their merit or their fault."""
+        return self.changes().filter(kind__in=MENDING)
 
     def outcomes(self) -> ActionQuerySet:
         """Actions of which the proof said whether they helped, the latest first."""
@@ -201,12 +212,18 @@ class Action(models.Model):
     step = models.ForeignKey(Step, models.CASCADE, related_name="actions", help_text="The Healer's")
     kind = models.CharField(max_length=30, choices=ActionKind.choices)
     target = models.ForeignKey(Target, models.PROTECT, related_name="actions")
+    alert_name = models.CharField(
+        max_length=200, blank=True, default="", help_text="The target's alert that it answers"
+    )
     host = models.CharField(max_length=100)
     arguments = models.JSONField(default=dict)
     reason = models.TextField()
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.PROPOSED, editable=False)
     digest = models.CharField(
         max_length=64, help_text="Hash of kind, arguments and target state: what is approved"
+    )
+    touches = models.TextField(
+        blank=True, default="", help_text="What it would touch, as the world showed when it was proposed"
     )
     target_state = models.JSONField(default=dict, help_text="Identity, image and status class when proposed")
     decision = models.JSONField(default=list, help_text="What authorize() said, code and text of each reason")
@@ -216,6 +233,9 @@ class Action(models.Model):
     decided_by = models.CharField(max_length=150, blank=True, default="")
     by_person = models.BooleanField(
         default=False, editable=False, help_text="A person decided; not told by the name, which may be any"
+    )
+    rejected_as = models.CharField(
+        max_length=12, choices=Rejection.choices, blank=True, default="", help_text="Why a person said no"
     )
     executing_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
@@ -236,10 +256,84 @@ class Action(models.Model):
             ),
             models.UniqueConstraint(fields=["step"], name="one_action_per_healer_step"),
         ]
-        indexes = [models.Index(fields=["target", "-executing_at"], name="changes_of_target")]
+        indexes = [
+            models.Index(fields=["target", "-executing_at"], name="changes_of_target"),
+            models.Index(fields=["alert_name", "kind", "-executing_at"], name="changes_for_alert"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.target.key}"
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a person's answer is waited for, and would be in time."""
+        late = self.expires_at is not None and self.expires_at <= timezone.now()
+        return self.status == self.Status.AWAITING_APPROVAL and not late
+
+    @property
+    def may_have_helped(self) -> bool:
+        """Whether what cleared since may be its merit: it was done, and its fault was there when it began.
+
+        Where nobody saw the fault then, and the sender had ended the target's alerts before, it was not.
+        """
+        if self.status != self.Status.DONE or self.executing_at is None:
+            return False
+        if self.target_state.get("fault", "firing") == "firing":
+            return True
+        alerts = self.incident.episodes.filter(target=self.target_id, starts_at__lte=self.executing_at)
+        return alerts.filter(Q(ends_at=None) | Q(ends_at__gt=self.executing_at)).exists()
+
+
+class Autonomy(models.Model):
+    """Whether a kind of change for an alert on a kind of target asks first. `agents.ledger` writes it.
+
+    What the changes came to is counted from the actions, since `lowered_at`.
+    """
+
+    class Level(models.TextChoices):
+        ASKS = "asks"
+        ALONE = "alone", "acts alone"
+
+    kind = models.CharField(max_length=30, choices=ActionKind.choices)
+    target_kind = models.CharField(max_length=30)
+    alert_name = models.CharField(max_length=200)
+    level = models.CharField(max_length=5, choices=Level.choices, default=Level.ASKS)
+    raised_at = models.DateTimeField(null=True)
+    raised_by = models.CharField(max_length=150, blank=True, default="", help_text="The person who said so")
+    lowered_at = models.DateTimeField(null=True)
+    lowered_why = models.CharField(max_length=300, blank=True, default="")
+    offered_at = models.DateTimeField(null=True, help_text="Empty again once it was lowered")
+    offered_count = models.PositiveIntegerField(default=0, help_text="How many were verified then")
+    declined_at = models.DateTimeField(null=True)
+    declined_by = models.CharField(max_length=150, blank=True, default="")
+
+    class Meta:
+        verbose_name_plural = "autonomy"
+        constraints = [
+            models.UniqueConstraint(fields=["alert_name", "kind", "target_kind"], name="one_row_a_pair"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} for {self.alert_name} ({self.target_kind})"
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether a person said yes ahead, and nothing took it back."""
+        return self.level == self.Level.ALONE
+
+    @property
+    def is_lowered(self) -> bool:
+        """Whether it asks because of what happened, whatever the mode."""
+        return not self.is_alone and self.lowered_at is not None
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether a person was asked to raise it, and has not answered yet."""
+        return (
+            not self.is_alone
+            and self.offered_at is not None
+            and (self.declined_at is None or self.declined_at < self.offered_at)
+        )
 
 
 class Pause(models.Model):
@@ -256,6 +350,25 @@ class Pause(models.Model):
 
     def __str__(self) -> str:
         return f"pause of {self.scope}"
+
+
+class MaintenanceWindow(models.Model):
+    """A time of the week in which a person works on a scope, and homelab changes nothing there."""
+
+    LONGEST = 24 * 60
+
+    scope = models.CharField(max_length=300, help_text="A target's key, host:NAME, or * for everything")
+    days = models.JSONField(default=list, blank=True, help_text="mon to sun; none: every day")
+    starts = models.TimeField(help_text="By TZ")
+    minutes = models.PositiveIntegerField(validators=[MinValueValidator(1), MaxValueValidator(LONGEST)])
+    reason = models.CharField(max_length=300, blank=True, default="")
+    by = models.CharField(max_length=150, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    ended_at = models.DateTimeField(null=True, editable=False)
+
+    def __str__(self) -> str:
+        days = ", ".join(self.days) or "daily"
+        return f"maintenance of {self.scope}, {days} {self.starts:%H:%M} for {self.minutes} min"
 
 
 class Guard(models.Model):
@@ -276,11 +389,14 @@ class Guard(models.Model):
 __all__ = [
     "Action",
     "ActionKind",
+    "Autonomy",
     "Breaker",
     "CrewRun",
     "Guard",
+    "MaintenanceWindow",
     "ModelCall",
     "Pause",
+    "Rejection",
     "State",
     "Step",
     "ToolCall",

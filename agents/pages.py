@@ -10,26 +10,20 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db.models import QuerySet
 
-from agents import cases, costs, pauses
-from agents.models import Action, CrewRun, Step, ToolCall
+from agents import cases, costs, ledger, pauses, services
+from agents.forms import PauseHereForm, RejectionForm
+from agents.models import Action, CrewRun, Pause, Step, ToolCall
 from agents.reasoners import rungs
-from incidents import liveness, memory
+from incidents import channels, liveness, memory
 from incidents.access import Caller
 from incidents.models import Episode, Incident, Role
-from incidents.notifications import channels, headline
+from incidents.redaction import clean_tree
 from incidents.totals import totals
+from incidents.wording import headline
 
 OPEN_SHOWN = 50
 CLOSED_SHOWN = 10
 EARLIER_SHOWN = 5
-# Questions that came to nothing, and may be asked anew.
-ASKABLE = (
-    Action.Status.EXPIRED,
-    Action.Status.REJECTED,
-    Action.Status.REFUSED,
-    Action.Status.WITHDRAWN,
-    Action.Status.FAILED,
-)
 EVENTS_SHOWN = 500
 
 
@@ -58,18 +52,29 @@ def overview(caller: Caller) -> dict[str, Any]:
     )
     return {
         "may_decide": caller.may(Role.OPERATOR),
+        "pause_form": PauseHereForm(initial={"scope": Pause.EVERYTHING}),
         "totals": totals(),
         "memory": memory.status(),
         "dead": liveness.dead(),
         "mode": settings.REMEDIATION_MODE,
         "pauses": pauses.in_force(),
         "waiting": waiting.order_by("expires_at"),
+        "earned": _earned(),
         "open": _rows(incidents.unresolved()[:OPEN_SHOWN]),
         "closed": _rows(incidents.closed().order_by("-closed_at")[:CLOSED_SHOWN]),
         "parts": configured(),
         "proof_missing": proof_missing(),
         "version": settings.VERSION,
     }
+
+
+def _earned(incident: Incident | None = None) -> list[dict[str, Any]]:
+    """The offers to ask no more that wait for a person: all, or those about an incident's changes."""
+    pairs = ledger.offered()
+    if incident is not None and pairs:
+        mine = {ledger.key_of(action) for action in incident.actions.select_related("target")}
+        pairs = [pair for pair in pairs if (pair.kind, pair.target_kind, pair.alert_name) in mine]
+    return [{"pair": pair, "offer": ledger.offer_of(pair)} for pair in pairs]
 
 
 def _rows(incidents: Iterable[Incident]) -> list[Row]:
@@ -84,14 +89,13 @@ def _headline(incident: Incident) -> str:
 def configured() -> list[Part]:
     """Every integration, by name and place; never a secret."""
     models = ", then ".join(rung.model for rung in rungs.configured()) or None
-    told = ", ".join(name for name, _url in channels()) or None
     hosts = ", ".join(sorted(settings.DOCKER_HOSTS)) or None
     return [
         Part("Prometheus", place(settings.PROMETHEUS_URL), "proof that something is fixed"),
         Part("Alertmanager", place(settings.ALERTMANAGER_URL), "alerts that no delivery brought"),
         Part("Docker", hosts, "looking at containers, restarting them"),
         Part("Model", models, "without one, playbooks do the work"),
-        Part("Telling people", told, "NOTIFY_URLS"),
+        Part("Telling people", channels.summary(), "NOTIFY_URLS"),
         Part("Qdrant", place(settings.QDRANT_URL) or "in this process", "the memory's index"),
     ]
 
@@ -114,6 +118,30 @@ def proof_missing() -> str | None:
     return f"Proof is unavailable: PROMETHEUS_URL is not set{hint}."
 
 
+def question(action: Action) -> dict[str, Any]:
+    """What who holds a message's link may see: what is asked and why, and how it stands."""
+    incident = action.incident
+    steps = {
+        agent: Step.objects.filter(run=action.step.run_id, agent=agent, output__isnull=False).order_by(
+            "number"
+        )
+        for agent in (Step.Agent.ANALYST, Step.Agent.PROOF)
+    }
+    diagnosis = steps[Step.Agent.ANALYST].filter(focus=action.step.focus).last()
+    proof = steps[Step.Agent.PROOF].last()
+    found = (diagnosis.output if diagnosis else None) or {}
+    return {
+        "action": action,
+        "incident": incident,
+        "headline": headline(incident, now=incident.closed_at, target=action.target),
+        "diagnosis": found,
+        "quote": next((claim["quote"] for claim in found.get("claims", []) if claim["found"]), ""),
+        "proof": (proof.output if proof else None) or {},
+        "open": action.is_asked,
+        "askable": services.may_ask_again(action),
+    }
+
+
 def incident_page(incident: Incident, caller: Caller) -> dict[str, Any]:
     """Everything about one incident. Outputs of tools and models are for operators."""
     may_decide = caller.may(Role.OPERATOR)
@@ -122,9 +150,12 @@ def incident_page(incident: Incident, caller: Caller) -> dict[str, Any]:
         "incident": incident,
         "headline": _headline(incident),
         "may_decide": may_decide,
-        "episodes": incident.episodes.select_related("target").order_by("-id")[:EVENTS_SHOWN],
-        "askable": ASKABLE,
+        "rejection": RejectionForm(),
+        "pause_forms": _pause_forms(incident),
+        "episodes": _alerts(incident),
+        "askable": _askable(incident),
         "actions": incident.actions.select_related("target").order_by("-id"),
+        "earned": _earned(incident),
         "diagnosis": _last_answer(runs, Step.Agent.ANALYST),
         "proof": _last_answer(runs, Step.Agent.PROOF),
         "runs": runs,
@@ -135,8 +166,31 @@ def incident_page(incident: Incident, caller: Caller) -> dict[str, Any]:
     }
 
 
+def _pause_forms(incident: Incident) -> list[tuple[str, PauseHereForm]]:
+    """A name and a form for the incident's target and its host."""
+    if incident.target is None:
+        return []
+    scopes = (incident.target.key, f"{pauses.HOST_PREFIX}{incident.target.host}")
+    return [(scope, PauseHereForm(initial={"scope": scope})) for scope in scopes]
+
+
 def _runs(incident: Incident) -> QuerySet[CrewRun]:
     return incident.runs.order_by("-number").prefetch_related("steps__tool_calls", "steps__model_calls")
+
+
+def _askable(incident: Incident) -> int | None:
+    """The key of the action that may be proposed anew: the last one, when its question came to nothing."""
+    last = incident.actions.select_related("incident").order_by("-id").first()
+    return last.pk if last is not None and services.may_ask_again(last) else None
+
+
+def _alerts(incident: Incident) -> list[Episode]:
+    """The alerts as they may be shown: labels and links are kept as their sender wrote them."""
+    alerts = list(incident.episodes.select_related("target").order_by("-id")[:EVENTS_SHOWN])
+    for alert in alerts:
+        for name in ("alert_name", "labels", "annotations", "generator_url"):
+            setattr(alert, name, clean_tree(getattr(alert, name)))
+    return alerts
 
 
 def _last_answer(runs: Iterable[CrewRun], agent: Step.Agent) -> dict[str, Any] | None:

@@ -8,17 +8,21 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
+from agents import ledger
 from agents.actions import TargetState, digest
-from agents.models import Action, ActionKind, CrewRun, Guard, Step
-from agents.policy import Decision
+from agents.models import Action, ActionKind, CrewRun, Guard, Rejection, Step
+from agents.rules import Decision
+from incidents import rawsql
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Target
 from incidents.queue import State, hint
 
 Status = Incident.Status
+# A Healer's step that waits for an alert to heal itself.
+WAITS: dict[str, Any] = {"state": State.WAITING, "waits_since__isnull": False}
 
 
 class NotWaiting(Exception):
@@ -73,7 +77,7 @@ def add_step(
         raise NotNow(f"{run} is finished")
     last = run.steps.filter(agent=agent).aggregate(last=Max("number"))["last"] or 0
     now = timezone.now()
-    step = Step.objects.create(
+    step = Step(
         run=run,
         agent=agent,
         number=last + 1,
@@ -83,6 +87,7 @@ def add_step(
         focus=focus,
         asked_by=asked_by[:150],
     )
+    rawsql.insert([step])
     if not after:
         hint(Step, step.pk)
     return step
@@ -112,10 +117,20 @@ def wake_proof(incident_id: int) -> None:
         hint(Step, pk)
 
 
-def work_on(run: CrewRun, target: Target) -> None:
-    """Let the crew look at another target of the incident, unless it is at one now."""
-    if not _at_work(run).exists():
+def work_on(run: CrewRun, target: Target | None) -> None:
+    """Let the crew look at a target of the incident, unless it is at one now."""
+    if not _at_work(run).exclude(~Q(focus=target), **WAITS).exists():
         add_step(run, Step.Agent.ANALYST, focus=target)
+
+
+def _hurry(run: CrewRun, target: Target, by: str) -> Step | None:
+    """The Healer that waited for a target to heal itself and waits no longer: a person wants to be asked."""
+    waiting = run.steps.filter(agent=Step.Agent.HEALER, focus=target, **WAITS)
+    pk = waiting.values_list("pk", flat=True).first()
+    if pk is None or not waiting.filter(pk=pk).update(asked_by=by[:150], due_at=timezone.now()):
+        return None
+    hint(Step, pk)
+    return Step.objects.get(pk=pk)
 
 
 def _at_work(run: CrewRun) -> QuerySet[Step]:
@@ -133,41 +148,62 @@ def finish_run(incident: Incident) -> None:
         run.steps.filter(state=State.WAITING).exclude(agent=Step.Agent.COMMUNICATOR).update(
             state=State.DONE, error="the incident was closed", finished_at=now
         )
-    _withdraw_open(incident, "the incident was closed")
+    withdraw_open(incident, "the incident was closed")
 
 
-def _withdraw_open(incident: Incident, why: str) -> None:
+def withdraw_open(incident: Incident, why: str) -> None:
     for action in incident.actions.filter(status__in=Action.OPEN).exclude(status=Action.Status.EXECUTING):
         change(action, Action.Status.WITHDRAWN, result=why)
 
 
 def change(action: Action, to: Action.Status, **fields: Any) -> bool:
-    """Move an action from the status it was read with; False when another worker moved it first."""
+    """Move an action from the status it was read with; False when another worker moved it first.
+
+    An outcome, a failure among them, is entered in the ledger with it, so the caller has a transaction.
+    """
+    failed = to == Action.Status.FAILED
+    is_outcome = action.status != to if failed else fields.get("helped") is not None
     won = Action.objects.filter(pk=action.pk, status=action.status).update(status=to, **fields)
     if won:
         action.status = to
         for name, value in fields.items():
             setattr(action, name, value)
+        if is_outcome:
+            ledger.settle(action)
     return bool(won)
 
 
-def draft(step: Step, *, kind: ActionKind, target: Target, reason: str, state: TargetState) -> Action:
-    """An action as it would be proposed, not yet written."""
+def draft(
+    step: Step,
+    *,
+    kind: ActionKind,
+    target: Target,
+    reason: str,
+    state: TargetState,
+    arguments: dict[str, Any] | None = None,
+    touches: str = "",
+) -> Action:
+    """An action as it would be proposed, not yet written. `touches`: what its dry run said."""
+    incident = step.run.incident
+    names = incident.episodes.filter(target=target).order_by("id").values_list("alert_name", flat=True)
     return Action(
-        incident=step.run.incident,
+        incident=incident,
         step=step,
         kind=kind,
         target=target,
+        alert_name=names.first() or incident.alert_name,
         host=target.host,
         reason=reason,
-        digest=digest(kind, target, {}, state),
+        arguments=arguments or {},
+        touches=touches,
+        digest=digest(kind, target, arguments or {}, state),
         target_state=snapshot(state),
     )
 
 
 def snapshot(state: TargetState) -> dict[str, Any]:
     times = {"stopped_at": state.stopped_at, "started_at": state.started_at, "read_at": state.read_at}
-    return {**state.approved_part(), **times}
+    return {**state.approved_part(), **times, "restarting": state.restarting}
 
 
 @transaction.atomic
@@ -240,14 +276,21 @@ def approve(action: Action, *, by: str) -> Action:
 
 
 @transaction.atomic
-def reject(action: Action, *, by: str, reason: str = "") -> Action:
-    """A person's no. NotWaiting when the question is no longer open."""
+def reject(action: Action, *, by: str, reason: str = "", code: str = "") -> Action:
+    """A person's no, which ends the proposal for this incident. NotWaiting when it is no longer asked.
+
+    `code`: a `Rejection`, or empty; who does it himself takes the incident over.
+    """
     action = _waiting(action)
-    answer = {"decided_at": timezone.now(), "decided_by": by, "by_person": True}
+    answer = {"decided_at": timezone.now(), "decided_by": by, "by_person": True, "rejected_as": code}
     change(action, Action.Status.REJECTED, result=reason, **answer)
-    text = f"rejected: {action}" + (f" ({reason})" if reason else "")
-    incident_services.record(action.incident, Event.Kind.REJECTED, by, text, {"action": action.pk})
+    why = ", ".join(filter(None, (action.get_rejected_as_display(), reason)))
+    text = f"rejected: {action}" + (f" ({why})" if why else "")
+    data = {"action": action.pk, "code": code}
+    incident_services.record(action.incident, Event.Kind.REJECTED, by, text, data)
     follow_actions(action.incident, actor=by, text="no action; watching on")
+    if code == Rejection.MINE:
+        incident_services.take_over(action.incident, by=by)
     wake_proof(action.incident_id)
     return action
 
@@ -259,7 +302,7 @@ def ask_again(action: Action, *, by: str) -> Step:
     CannotAsk when the incident is over, a question of it is still open, or the crew is at work on it.
     """
     found = _locked(action)
-    if found.status == Action.Status.AWAITING_APPROVAL and _is_late(found):
+    if found.status == Action.Status.AWAITING_APPROVAL and not found.is_asked:
         expire(found)
     if found.status in Action.OPEN or found.status == Action.Status.DONE:
         raise CannotAsk(f"{found} is {found.get_status_display()}")
@@ -268,6 +311,8 @@ def ask_again(action: Action, *, by: str) -> Step:
     run = found.step.run
     if is_over(run) or has_open_action(found.incident, found.target):
         raise CannotAsk(f"{found.incident} is worked on otherwise by now")
+    if (hurried := _hurry(run, found.target, by)) is not None:
+        return hurried
     if found.target_id in _at_work(run).values_list("focus", flat=True):
         raise CannotAsk("the crew is asked already")
     if _at_work(run).exists():
@@ -277,8 +322,11 @@ def ask_again(action: Action, *, by: str) -> Step:
     return add_step(run, Step.Agent.HEALER, focus=found.target, asked_by=by)
 
 
-def _is_late(action: Action) -> bool:
-    return action.expires_at is not None and action.expires_at <= timezone.now()
+def may_ask_again(action: Action) -> bool:
+    """Whether a question came to nothing and its incident still waits; `ask_again` then looks closer."""
+    answered = action.status in (*Action.OPEN, Action.Status.DONE)
+    late = action.status == Action.Status.AWAITING_APPROVAL and not action.is_asked
+    return (late or not answered) and action.incident.status in (Status.PROVING, Status.AWAITING_APPROVAL)
 
 
 def _locked(action: Action) -> Action:
@@ -293,7 +341,7 @@ def _locked(action: Action) -> Action:
 
 def _waiting(action: Action) -> Action:
     found = _locked(action)
-    if found.status != Action.Status.AWAITING_APPROVAL or _is_late(found):
+    if not found.is_asked:
         raise NotWaiting(found)
     return found
 
@@ -320,11 +368,12 @@ def lock_guard() -> None:
 def settle_outcomes(incident: Incident, *, firing: Collection[int], cleared: Collection[int]) -> None:
     """Write on each begun action what the last look saw of its own target's alerts (episode pks).
 
-    A neighbour that still fires says nothing about it; what could not be read leaves it unknown.
+    A neighbour that still fires says nothing about it; what could not be read leaves it unknown, and so does
+    a clearing of which nobody knows whether it is the action's merit.
     """
-    for action in incident.actions.changes().filter(helped=None).exclude(status=Action.Status.EXECUTING):
+    for action in incident.actions.repairs().filter(helped=None).exclude(status=Action.Status.EXECUTING):
         mine = set(incident.episodes.filter(target=action.target_id).values_list("pk", flat=True))
-        if mine & set(firing):
+        if mine & set(firing) or (mine & set(cleared) and action.status == Action.Status.FAILED):
             change(action, Action.Status(action.status), helped=False)
-        elif mine & set(cleared):
+        elif mine & set(cleared) and action.may_have_helped:
             change(action, Action.Status(action.status), helped=True)

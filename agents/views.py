@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import Any
 
@@ -11,12 +12,13 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from agents import pages, services
-from agents.forms import AnnotationForm
-from agents.models import Action
+from agents import ledger, pages, pauses, services
+from agents.forms import AnnotationForm, PauseHereForm, RejectionForm
+from agents.models import Action, Autonomy, Pause
 from incidents import services as incident_services
 from incidents.access import Caller, caller_of
 from incidents.models import Incident, Role
@@ -70,7 +72,9 @@ def decide(request: HttpRequest, caller: Caller, pk: str, action_id: str, decisi
             services.ask_again(action, by=caller.name)
             messages.success(request, "The Healer looks at it again.")
         else:
-            services.reject(action, by=caller.name, reason=request.POST.get("reason", "")[:1000])
+            form = RejectionForm(request.POST)
+            said = form.cleaned_data if form.is_valid() else {}
+            services.reject(action, by=caller.name, **said)
             messages.success(request, f"Rejected: {action}.")
     except (services.NotWaiting, services.CannotAsk) as error:
         messages.error(request, f"Too late, nothing was changed: {error}.")
@@ -86,6 +90,55 @@ def acknowledge(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
     else:
         messages.info(request, f"It was acknowledged before by {found.acknowledged_by}.")
     return redirect("incident", pk=pk)
+
+
+@require_POST
+@needs(Role.OPERATOR)
+def hand(request: HttpRequest, caller: Caller, pk: str, whose: str) -> HttpResponse:
+    """ "I have it", or the crew's again."""
+    act = incident_services.take_over if whose == "take-over" else incident_services.give_back
+    if act(_incident(pk), by=caller.name):
+        messages.success(request, "You have it." if whose == "take-over" else "The crew goes on.")
+    else:
+        messages.info(request, "Nothing was changed: it was so before, or the incident is over.")
+    return redirect("incident", pk=pk)
+
+
+@require_POST
+@needs(Role.OPERATOR)
+def pause(request: HttpRequest, caller: Caller) -> HttpResponse:
+    """Change nothing in a scope for some hours."""
+    form = PauseHereForm(request.POST)
+    if form.is_valid():
+        scope, hours = form.cleaned_data["scope"], form.cleaned_data["hours"]
+        until = timezone.now() + timedelta(hours=hours)
+        pauses.pause(scope=scope, until=until, by=caller.name, reason="from a page")
+        messages.success(request, f"Paused: nothing is changed in {scope} for {hours} h.")
+    else:
+        messages.error(request, f"Not paused: {form.errors.as_text()}")
+    return redirect("overview")
+
+
+@require_POST
+@needs(Role.OPERATOR)
+def lift(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
+    row = get_object_or_404(Pause, pk=pk)
+    pauses.lift(row, by=caller.name)
+    messages.success(request, f"Lifted: {row}.")
+    return redirect("overview")
+
+
+@require_POST
+@needs(Role.OPERATOR)
+def autonomy(request: HttpRequest, caller: Caller, pk: str, decision: ledger.Decision) -> HttpResponse:
+    """A person's word on what asks: raised, lowered, or an offer declined."""
+    pair = get_object_or_404(Autonomy, pk=pk)
+    try:
+        ledger.decide(pair, decision, by=caller.name)
+        messages.success(request, f"{pair} {'asks no more' if decision == 'raise' else 'asks'}.")
+    except ledger.CannotDecide as error:
+        messages.error(request, f"Nothing was changed: {error}.")
+    return redirect("overview")
 
 
 @require_POST

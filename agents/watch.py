@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from django.db import transaction
 from django.db.models import Exists, Q
 from django.utils import timezone
 
-from agents import cases, proof, services
+from agents import cases, patience, proof, services, worse
 from agents.models import Action, CrewRun, Step
 from incidents import services as incident_services
-from incidents.models import Event, Incident, Target
+from incidents.models import Event, Incident, Target, Verdict
 from incidents.queue import State
 
 Status = Incident.Status
@@ -35,6 +36,7 @@ def look(step: Step) -> None:
     progress = proof.Progress.from_json(step.output or {})
     began = time.time()
     seen = proof.observe(incident, progress)
+    bad = worse.look(step.run, progress, seen) if progress.acted else None
     other = _other_target(step, incident)
     with transaction.atomic():
         if not step.save_progress():
@@ -44,7 +46,7 @@ def look(step: Step) -> None:
             return
         if other is not None:
             services.work_on(step.run, other)
-        _settle(step, incident, progress, seen, began)
+        _settle(step, incident, progress, seen, began, bad)
 
 
 def _is_superseded(step: Step) -> bool:
@@ -53,8 +55,15 @@ def _is_superseded(step: Step) -> bool:
     return CrewRun.objects.filter(Q(finished_at__isnull=False) | Exists(newer), pk=step.run_id).exists()
 
 
-def _settle(step: Step, incident: Incident, progress: proof.Progress, seen: proof.Look, began: float) -> None:
-    """Judge a look, and close the incident or come back later."""
+def _settle(
+    step: Step,
+    incident: Incident,
+    progress: proof.Progress,
+    seen: proof.Look,
+    began: float,
+    bad: worse.Worse | None,
+) -> None:
+    """Judge a look, and close the incident or come back later. What got worse is told at once."""
     thinking = _is_thinking(step.run)
     others = _is_about_others(step.run, incident, progress, seen)
     judgement = proof.judge(
@@ -65,8 +74,10 @@ def _settle(step: Step, incident: Incident, progress: proof.Progress, seen: proo
         waiting=thinking or others or incident.status == Status.AWAITING_APPROVAL,
         began=began,
     )
-    if judgement.verdict is not None and not thinking:
-        _close(step, incident, judgement, seen)
+    if bad is not None:
+        judgement = replace(judgement, verdict=Verdict.NOT_FIXED, note=bad.note)
+    if judgement.verdict is not None and not thinking and not _is_hasty(step.run, judgement.verdict):
+        _close(step, incident, judgement, seen, bad)
         return
     pause = IDLE_SECONDS if seen.away or others else _pause(judgement.progress)
     if step.put_back(seconds=pause, output=judgement.progress.as_json()):
@@ -77,7 +88,7 @@ def _is_about_others(run: CrewRun, incident: Incident, progress: proof.Progress,
     """What still fires was not acted on, and says nothing of what was done elsewhere."""
     if not progress.acted or seen.state is proof.CLEARED:
         return False
-    acted = Action.objects.changes().filter(step__run=run).values("target")
+    acted = Action.objects.repairs().filter(step__run=run).values("target")
     if incident.episodes.filter(pk__in=seen.firing, target__in=acted).exists():
         return False
     return seen.state is proof.FIRING or incident.episodes.firing().exclude(target__in=acted).exists()
@@ -86,7 +97,13 @@ def _is_about_others(run: CrewRun, incident: Incident, progress: proof.Progress,
 def _is_thinking(run: CrewRun) -> bool:
     """The crew is at one of the incident's targets: no verdict before it is known what will be done."""
     agents = (Step.Agent.ANALYST, Step.Agent.HEALER)
-    return run.steps.filter(agent__in=agents, state__in=(State.WAITING, State.RUNNING)).exists()
+    live = run.steps.filter(agent__in=agents, state__in=(State.WAITING, State.RUNNING))
+    return live.exclude(**services.WAITS).exists()
+
+
+def _is_hasty(run: CrewRun, verdict: Verdict) -> bool:
+    """A Healer waits for its alert to heal itself: it did, or nothing is said before the Healer's turn."""
+    return verdict != Verdict.CLEARED_BEFORE_ACTION and patience.waiting(run).exists()
 
 
 def _other_target(step: Step, incident: Incident) -> Target | None:
@@ -113,7 +130,13 @@ def _expire_question(incident: Incident) -> None:
             incident.refresh_from_db()
 
 
-def _close(step: Step, incident: Incident, judgement: proof.Judgement, seen: proof.Look) -> None:
+def _close(
+    step: Step,
+    incident: Incident,
+    judgement: proof.Judgement,
+    seen: proof.Look,
+    bad: worse.Worse | None,
+) -> None:
     assert judgement.verdict is not None
     since = judgement.progress.cleared_since
     closed = incident_services.close(
@@ -127,6 +150,8 @@ def _close(step: Step, incident: Incident, judgement: proof.Judgement, seen: pro
     if not closed:  # an alert joined, or a person was faster: look again
         step.put_back(seconds=1.0)
         return
+    if bad is not None:
+        services.change(bad.action, Action.Status(bad.action.status), helped=False)
     services.settle_outcomes(incident, firing=seen.firing, cleared=seen.cleared)
     step.finish(output=judgement.progress.as_json(), finished_at=timezone.now())
 

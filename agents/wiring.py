@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from agents import advance, audit, health, reconcile, services
+from agents import advance, audit, crew, health, reconcile, services
 from incidents import broker, jobs, memory, signals
 
 logger = logging.getLogger(__name__)
@@ -20,6 +20,8 @@ def connect() -> None:
     signals.alerts_ended.connect(_ended, dispatch_uid="crew-ended")
     signals.incident_closed.connect(_closed, dispatch_uid="crew-closed")
     signals.episode_contested.connect(_contested, dispatch_uid="crew-contested")
+    signals.incident_taken_over.connect(_taken_over, dispatch_uid="crew-taken-over")
+    signals.incident_given_back.connect(_given_back, dispatch_uid="crew-given-back")
     jobs.register("health_check", lambda renew: health.run(), every=settings.HEALTH_CHECK_SECONDS)
     polled = settings.RECONCILE_SECONDS if settings.ALERTMANAGER_URL else None
     jobs.register(reconcile.JOB, lambda renew: reconcile.run(), every=polled)
@@ -42,6 +44,14 @@ def _contested(sender: Any, episode_id: int, **_: Any) -> None:
 
 def _ended(sender: Any, incident_id: int, **_: Any) -> None:
     services.wake_proof(incident_id)
+
+
+def _taken_over(sender: Any, incident_id: int, **_: Any) -> None:
+    crew.stand_back(incident_id)
+
+
+def _given_back(sender: Any, incident_id: int, **_: Any) -> None:
+    crew.go_on(incident_id)
 
 
 def _closed(sender: Any, incident_id: int, **_: Any) -> None:

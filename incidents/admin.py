@@ -21,11 +21,13 @@ from incidents.models import (
     Job,
     MemoryEntry,
     Notification,
+    Role,
     Target,
     Token,
     Verdict,
 )
-from incidents.notifications import duration
+from incidents.redaction import clean_tree
+from incidents.wording import duration
 
 SHOWN = 500  # characters of a text in a list
 WRITABLE = ("human_cause", "human_note")
@@ -35,7 +37,12 @@ BUTTONS = {"_false_alarm": Verdict.FALSE_ALARM, "_resolved_by_me": Verdict.RESOL
 class EpisodeInline(RecordInline):
     model = Episode
     verbose_name_plural = "alerts"
-    fields = ("alert_name", "severity", "target", "starts_at", "ends_at", "contested_at", "labels")
+    fields = ("alert_name", "severity", "target", "starts_at", "ends_at", "contested_at", "sent_labels")
+    readonly_fields = fields
+
+    @admin.display(description="labels")
+    def sent_labels(self, episode: Episode) -> SafeString | str:
+        return pretty(clean_tree(episode.labels))
 
 
 class EventInline(RecordInline):
@@ -183,11 +190,15 @@ class TokenAdmin(RecordAdmin):
 
 @admin.register(Delivery)
 class DeliveryAdmin(RecordAdmin):
-    """Requests to `/alert`, byte for byte."""
+    """Requests to `/alert`, byte for byte: what senders wrote, secrets and all. So they are for admins."""
 
     list_display = ("id", "received_at", "source", "alerts", "unreadable")
     search_fields = ("source",)
     fields = ("received_at", "source", "alerts", "unreadable", "text")
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        found = access.caller_of(request.user)
+        return found is not None and found.may(Role.ADMIN)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         return super().get_queryset(request).defer("body")
@@ -217,6 +228,14 @@ class EpisodeAdmin(RecordAdmin):
     )
     list_select_related = ("incident",)
     search_fields = ("alert_name", "fingerprint")
+    hidden = ("labels", "annotations", "generator_url")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [*super().get_fields(request, obj), "sent"]
+
+    @admin.display(description="as it was sent, redacted")
+    def sent(self, episode: Episode) -> SafeString | str:
+        return pretty(clean_tree({name: getattr(episode, name) for name in self.hidden}))
 
 
 @admin.register(Target)
@@ -250,7 +269,7 @@ class EventAdmin(RecordAdmin):
 
     @admin.display(description="data")
     def details(self, event: Event) -> SafeString | str:
-        return pretty(event.data or None)
+        return pretty(clean_tree(event.data) or None)
 
 
 @admin.register(Notification)

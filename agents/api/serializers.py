@@ -8,9 +8,17 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
-from agents.actions import spec_of
-from agents.models import Action, CrewRun, ModelCall, Pause, Step, ToolCall
-from agents.pauses import UnknownScope, check_scope
+from agents.models import (
+    Action,
+    CrewRun,
+    MaintenanceWindow,
+    ModelCall,
+    Pause,
+    Rejection,
+    Step,
+    ToolCall,
+)
+from agents.pauses import DAYS, UnknownScope, check_scope
 from incidents.api.fields import RecordSerializer
 
 
@@ -108,9 +116,11 @@ class CrewRunSerializer(RecordSerializer):
 class ActionSerializer(RecordSerializer):
     """One change to the world, and what became of it."""
 
-    operator_fields = ("arguments", "target_state", "result")
+    operator_fields = ("arguments", "target_state", "result", "touches")
     target = serializers.CharField(source="target.key", read_only=True)
-    touches = serializers.SerializerMethodField(help_text="What it would do, and to what alone")
+    touches = serializers.CharField(
+        read_only=True, allow_null=True, help_text="What it would do, and to what alone: its dry run"
+    )
     arguments = serializers.JSONField(read_only=True, allow_null=True)
     target_state = serializers.JSONField(read_only=True, allow_null=True)
 
@@ -139,13 +149,11 @@ class ActionSerializer(RecordSerializer):
             "helped",
         )
 
-    def get_touches(self, action: Action) -> str:
-        return spec_of(action).touches(action.target)
-
 
 class RejectionSerializer(serializers.Serializer[Any]):
-    """Why not; may be left out."""
+    """Why not; may be left out. Who does it himself takes the incident over."""
 
+    code = serializers.ChoiceField(choices=Rejection.choices, required=False, allow_blank=True, default="")
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=1000)
 
 
@@ -181,6 +189,38 @@ class NewPauseSerializer(serializers.Serializer[Any]):
         if until is not None and until <= timezone.now():
             raise serializers.ValidationError("is in the past")
         return until
+
+
+class WindowSerializer(RecordSerializer):
+    """A time of the week in which nothing is changed in a scope. `starts` is a time of day by TZ."""
+
+    class Meta:
+        model = MaintenanceWindow
+        fields = (
+            "id",
+            "scope",
+            "days",
+            "starts",
+            "minutes",
+            "reason",
+            "by",
+            "created_at",
+            "ended_at",
+        )
+
+
+class NewWindowSerializer(serializers.Serializer[Any]):
+    """A maintenance window to be made."""
+
+    scope = serializers.CharField(max_length=300, help_text="A target's key, host:NAME, or * for everything")
+    days = serializers.ListField(
+        child=serializers.ChoiceField(choices=DAYS), required=False, default=list, help_text="None: every day"
+    )
+    starts = serializers.TimeField(help_text="By TZ")
+    minutes = serializers.IntegerField(min_value=1, max_value=MaintenanceWindow.LONGEST)
+    reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=300)
+
+    validate_scope = NewPauseSerializer.validate_scope
 
 
 class CostQuery(serializers.Serializer[Any]):

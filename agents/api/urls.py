@@ -6,11 +6,15 @@ from django.urls import URLPattern, URLResolver, re_path
 from rest_framework.routers import SimpleRouter
 
 from agents.api import views
+from agents.api.autonomy import AutonomyViewSet
+from agents.api.policy import TargetPolicyView
 
 router = SimpleRouter()
 router.trailing_slash = "/?"
 router.register("actions", views.ActionViewSet, basename="api-action")
+router.register("autonomy", AutonomyViewSet, basename="api-autonomy")
 router.register("pauses", views.PauseViewSet, basename="api-pause")
+router.register("maintenance-windows", views.WindowViewSet, basename="api-window")
 api_patterns: list[URLPattern | URLResolver] = [
     re_path(
         r"^incidents/(?P<incident_id>[0-9]{1,18})/runs/?$",
@@ -21,6 +25,11 @@ api_patterns: list[URLPattern | URLResolver] = [
         r"^incidents/(?P<incident_id>[0-9]{1,18})/cost/?$",
         views.IncidentCostView.as_view(),
         name="api-incident-cost",
+    ),
+    re_path(
+        r"^targets/(?P<target_id>[0-9]{1,18})/policy/?$",
+        TargetPolicyView.as_view(),
+        name="api-target-policy",
     ),
     re_path(r"^costs/?$", views.CostsView.as_view(), name="api-costs"),
     *router.urls,

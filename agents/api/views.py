@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 
 from agents import costs, pauses, services
 from agents.api import serializers
-from agents.models import Action, CrewRun, Pause
+from agents.models import Action, CrewRun, MaintenanceWindow, Pause
 from incidents.access import caller
 from incidents.api.queries import IdPagination, read_query
 from incidents.api.views import Records
@@ -85,8 +85,8 @@ class ActionViewSet(RetrieveModelMixin, Records):
         """A person's no; 410 when the question is no longer open."""
         said = serializers.RejectionSerializer(data=request.data)
         said.is_valid(raise_exception=True)
-        reason = said.validated_data["reason"]
-        return self._decide(lambda action: services.reject(action, by=caller(request).name, reason=reason))
+        why = said.validated_data
+        return self._decide(lambda action: services.reject(action, by=caller(request).name, **why))
 
     @extend_schema(request=None, responses={202: serializers.GoneSerializer, 409: serializers.GoneSerializer})
     @endpoint(detail=True, methods=["post"], url_path="ask-again")
@@ -107,6 +107,31 @@ class ActionViewSet(RetrieveModelMixin, Records):
             gone = {"detail": str(error), "status": error.action.status}
             return Response(gone, status=status.HTTP_410_GONE)
         return Response(self.get_serializer(action).data)
+
+
+class WindowViewSet(Records):
+    """Maintenance windows: times of the week in which nothing is changed in a scope."""
+
+    open_read = True
+    queryset = MaintenanceWindow.objects.all()
+    serializer_class = serializers.WindowSerializer
+
+    @extend_schema(request=serializers.NewWindowSerializer, responses={201: serializers.WindowSerializer})
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Keep a time of the week free of changes."""
+        wanted = serializers.NewWindowSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        window = pauses.open_window(by=caller(request).name, **wanted.validated_data)
+        return Response(self.get_serializer(window).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=None, responses={200: serializers.WindowSerializer})
+    @endpoint(detail=True, methods=["post"])
+    def end(self, request: Request, pk: str) -> Response:
+        """From now on it holds no more. One that was ended before stays as it was."""
+        window = self.get_object()
+        pauses.end_window(window, by=caller(request).name)
+        window.refresh_from_db()
+        return Response(self.get_serializer(window).data)
 
 
 class PauseViewSet(Records):

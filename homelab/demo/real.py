@@ -5,14 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
-from agents.actions import SPECS
-from agents.models import ActionKind
 from homelab.demo.alert import Alert, Road
 from homelab.demo.client import Gone, Json, Server
 from homelab.demo.container import Container
 from homelab.demo.follow import Follower, closed
 from homelab.demo.terminal import Terminal
-from incidents.models import Target, Verdict
+from incidents.models import Verdict
 
 ALERT_NAME = "HomelabDemoContainerDown"
 GOOD_ENDS = (Verdict.VERIFIED, Verdict.CLEARED_BEFORE_ACTION)
@@ -53,8 +51,7 @@ class Owner:
 
     def _decide(self, pk: int) -> None:
         action = self.server.action(pk)
-        touches = SPECS[ActionKind(action["kind"])].touches(Target(key=action["target"]))
-        self.terminal.tell("demo", f"a yes would mean: {touches}")
+        self.terminal.tell("demo", f"a yes would mean: it {action['touches']}")
         try:
             if self._says_yes():
                 self.server.approve(pk)

@@ -17,6 +17,7 @@ HUMAN_VERDICTS = (Verdict.FALSE_ALARM, Verdict.RESOLVED_BY_HUMAN)
 class IncidentSerializer(RecordSerializer):
     """An incident in short, as `/incidents` lists it."""
 
+    sent_fields: tuple[str, ...] = ("alert_name", "description", "affected_systems")
     timestamp = UTCDateTimeField(source="started_at", read_only=True, help_text="The first alert's start")
     affected_systems = serializers.ListField(child=serializers.CharField(), read_only=True)
     root_cause = serializers.SerializerMethodField(help_text="A person's word, else the crew's")
@@ -54,6 +55,7 @@ class IncidentSerializer(RecordSerializer):
 class EpisodeSerializer(RecordSerializer):
     """One alert of an incident, from its firing to its end."""
 
+    sent_fields = ("alert_name", "labels", "annotations", "generator_url")
     target = serializers.CharField(source="target.key", read_only=True, allow_null=True, default=None)
 
     class Meta:
@@ -99,6 +101,8 @@ class NotificationSerializer(RecordSerializer):
 
 class EventSerializer(RecordSerializer):
     """What happened, who did it, when."""
+
+    sent_fields = ("text", "data")
 
     class Meta:
         model = Event

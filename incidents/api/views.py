@@ -71,6 +71,20 @@ class IncidentViewSet(RetrieveModelMixin, Records):
         services.acknowledge(self.get_object(), by=caller(request).name)
         return self._answer()
 
+    @extend_schema(request=None, responses={200: serializers.IncidentDetailSerializer})
+    @action(detail=True, methods=["post"], url_path="take-over")
+    def take_over(self, request: Request, pk: str) -> Response:
+        """ "I have it": the crew stops on this incident and only watches. The first one stays."""
+        services.take_over(self.get_object(), by=caller(request).name)
+        return self._answer()
+
+    @extend_schema(request=None, responses={200: serializers.IncidentDetailSerializer})
+    @action(detail=True, methods=["post"], url_path="give-back")
+    def give_back(self, request: Request, pk: str) -> Response:
+        """Let the crew go on with an incident that a person had taken over."""
+        services.give_back(self.get_object(), by=caller(request).name)
+        return self._answer()
+
     def _answer(self) -> Response:
         """The incident as it is now."""
         return Response(self.get_serializer(self.get_object()).data)

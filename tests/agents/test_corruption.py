@@ -23,7 +23,8 @@ from agents.reading import ExpressionState
 from agents.reasoners import dialects
 from agents.tools import alertmanager, docker
 from agents.tools.base import REGISTRY, Case, ToolError
-from agents.tools.docker_client import evidence, restarted_since, stopped_by
+from agents.tools.docker_changes import happened_since
+from agents.tools.docker_client import evidence, stopped_by
 from agents.tools.prometheus_client import Prometheus
 from incidents.models import Episode, Incident
 from tests.agents.alertmanager_api import FakeAlertmanager, active
@@ -168,7 +169,9 @@ def test_whatever_an_engine_answers_only_a_tool_error_comes_of_it(engine: Proxy,
     asks = {
         "list": docker.list_containers,
         "evidence": lambda: evidence("nas", "shop"),
-        "restarted": lambda: restarted_since("nas", "shop", container_id=ID, since=1767225600.0),
+        "restarted": lambda: happened_since(
+            "nas", "shop", event="restart", container_id=ID, since=1767225600.0
+        ),
         "stopped": lambda: stopped_by("nas", "shop"),
     }
     for name in ("docker_inspect", "docker_events", "docker_stats"):

@@ -16,7 +16,8 @@ from agents import actions, answers, executor, policy, proof, reasoners, service
 from agents.advance import advance
 from agents.models import Action, ActionKind, CrewRun, Step
 from agents.reading import ExpressionState
-from agents.tools import docker, docker_client
+from agents.rules import Decision
+from agents.tools import docker, docker_changes
 from agents.tools.base import ToolError
 from agents.tools.docker_engine import EngineEvent
 from incidents import queue
@@ -66,7 +67,7 @@ def test_an_incident_closed_while_the_healer_proposes_gets_no_action(
     monkeypatch.setattr(reasoners, "think", lambda *args: answer)
     propose = services.propose
 
-    def close_first(action: Action, decision: policy.Decision) -> Action:
+    def close_first(action: Action, decision: Decision) -> Action:
         now = Incident.objects.get(pk=incident.pk)
         incident_services.close(now, Verdict.FALSE_ALARM, actor="robin", note="")
         return propose(action, decision)
@@ -139,7 +140,7 @@ def test_a_worker_frozen_after_its_commit_does_not_call(
     action, step = approved()
     begin = executor._begin
 
-    def freeze(*args: Any) -> policy.Decision | None:
+    def freeze(*args: Any) -> Decision | None:
         decision = begin(*args)
         Step.objects.filter(pk=step.pk).update(fence=99)  # given up, and taken over
         return decision
@@ -196,10 +197,10 @@ def client(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     def events_of(client: Any, container_id: str, *, since: float, until: float) -> list[EngineEvent]:
         return [EngineEvent(at, name, None, None) for at, name in fake.events if since <= at <= until]
 
-    monkeypatch.setattr(docker_client, "engine", engine)
-    monkeypatch.setattr(docker_client, "inspect", lambda client, name: fake.attributes)
-    monkeypatch.setattr(docker_client, "engine_now", lambda client: 300.0)
-    monkeypatch.setattr(docker_client, "events_of", events_of)
+    monkeypatch.setattr(docker_changes, "engine", engine)
+    monkeypatch.setattr(docker_changes, "inspect", lambda client, name: fake.attributes)
+    monkeypatch.setattr(docker_changes, "engine_now", lambda client: 300.0)
+    monkeypatch.setattr(docker_changes, "events_of", events_of)
     return fake
 
 
@@ -217,11 +218,11 @@ def test_only_the_engines_event_says_that_it_was_restarted(
     client: SimpleNamespace, events: list[tuple[float, str]], since: float, expected: bool | None
 ) -> None:
     client.events = events
-    assert docker.restarted_since("h", "web", container_id="c1", since=since) is expected
+    assert docker.happened_since("h", "web", event="restart", container_id="c1", since=since) is expected
 
 
 def test_another_container_of_the_name_says_nothing(client: SimpleNamespace) -> None:
-    assert docker.restarted_since("h", "web", container_id="c0", since=250) is None
+    assert docker.happened_since("h", "web", event="restart", container_id="c0", since=250) is None
 
 
 @pytest.mark.parametrize(("own", "given"), [(None, 10), (0, 0), (90, 90), (600, 120), (-1, 120)])
@@ -252,9 +253,9 @@ def test_a_crash_loops_own_start_is_not_our_restart(
 def _die_in_the_call(engine: Engine, monkeypatch: pytest.MonkeyPatch, rng: random.Random) -> None:
     before = rng.random() < 0.5
 
-    def run(target: Target) -> None:
+    def run(action: Action) -> None:
         if not before:
-            engine.restart(target)
+            engine.restart(action)
         raise Killed
 
     swap(monkeypatch, run=run)

@@ -11,6 +11,7 @@ from agents import actions, policy, reasoners, services
 from agents.advance import advance
 from agents.models import Action, ActionKind, CrewRun, Step
 from agents.reading import ExpressionState
+from agents.rules import Decision
 from incidents.models import Event, Incident
 from incidents.queue import State
 from tests.agents.rows import a_run, an_action
@@ -88,7 +89,7 @@ def test_a_healer_waits_while_another_change_of_its_target_is_open() -> None:
     advance(step.pk)
     step.refresh_from_db()
     assert (step.state, step.error) == (State.WAITING, "")
-    refused = policy.Decision("refuse")
+    refused = Decision("refuse")
     second = services.draft(
         step,
         kind=ActionKind.RESTART_CONTAINER,

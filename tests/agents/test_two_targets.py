@@ -14,7 +14,7 @@ from agents.advance import advance
 from agents.models import Action, ActionKind, Step
 from agents.reading import ExpressionState
 from agents.tools.base import ToolError
-from incidents.models import Episode, Incident, Notification, Target, Verdict
+from incidents.models import Episode, Incident, Notification, Verdict
 from incidents.queue import State
 from tests.agents.rows import an_action
 from tests.agents.test_executor import RUNNING
@@ -35,9 +35,9 @@ class World:
         firing = episode.target.name in self.down
         return proof.Look(ExpressionState.FIRING if firing else ExpressionState.CLEARED, episode.target.name)
 
-    def restart(self, target: Target) -> None:
-        self.restarted.append(target.name)
-        self.down.discard(target.name)
+    def restart(self, action: Action) -> None:
+        self.restarted.append(action.target.name)
+        self.down.discard(action.target.name)
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def world(monkeypatch: pytest.MonkeyPatch, settings: Any) -> World:
     made = World({"web", "db"})
     spec = replace(
         actions.SPECS[ActionKind.RESTART_CONTAINER],
-        state=lambda target: RUNNING,
+        state=lambda action: RUNNING,
         run=made.restart,
-        evidence=lambda target: {},
+        evidence=lambda action: {},
     )
     monkeypatch.setitem(actions.SPECS, ActionKind.RESTART_CONTAINER, spec)
     monkeypatch.setattr(proof.Watcher, "look", lambda self, episode: made.look(episode))
@@ -164,7 +164,7 @@ def test_what_a_change_did_not_mend_is_told_though_another_question_is_newer(
 ) -> None:
     spec = actions.SPECS[ActionKind.RESTART_CONTAINER]
 
-    def refused(target: Target) -> None:
+    def refused(action: Action) -> None:
         raise ToolError("port is already allocated")
 
     monkeypatch.setitem(actions.SPECS, ActionKind.RESTART_CONTAINER, replace(spec, run=refused))

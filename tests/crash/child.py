@@ -80,7 +80,8 @@ def live(order: Order) -> None:
 def found() -> dict[str, Any]:
     """What the records say at the end, to be held against the world and against a life without a crash."""
     kinds = Event.objects.order_by("pk").values_list("kind", flat=True)
-    sent = Notification.queue.filter(sent_at__isnull=False).values_list("title", flat=True)
+    # what another message told along has its words there
+    sent = Notification.queue.filter(sent_at__isnull=False, carrier=None).values_list("title", flat=True)
     rows = [row for model in QueueRow.__subclasses__() for row in model.queue.all()]
     return {
         "targets": list(Incident.objects.order_by("pk").values_list("target__key", flat=True)),

@@ -8,6 +8,7 @@ what is waited for stays true once it was.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 
@@ -17,13 +18,14 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from agents import advance, wiring
-from agents.models import Action, Step
-from incidents import access, jobs, leases, queue
+from agents.models import Action, Autonomy, Step
+from incidents import access, jobs, leases, notifications, queue, quiet
 from incidents.alertmanager import label_fingerprint
-from incidents.models import Episode, Event, Incident, Job, Notification, Token
+from incidents.models import Episode, Event, Incident, Job, Notification, Target, Token, Verdict
 from incidents.queue import State
 from tests.crash.home import Home
-from tests.crash.world import NAME
+from tests.crash.world import HOST, NAME
+from tests.incidents.rows import an_incident
 
 Life = Callable[[Home], None]
 LABELS = {"alertname": "ContainerDown", "severity": "critical", "container": NAME}
@@ -133,6 +135,48 @@ def paused(home: Home) -> None:
     home.until_quiet()
 
 
+def taken(home: Home) -> None:
+    """A person has it before the crew began, lets the crew ask, and then has it again; and keeps a window."""
+    alert(home)
+    on_incident(home, "take-over")
+    home.until(Step.objects.filter(agent=Step.Agent.PROOF).exists, "watched")
+    on_incident(home, "give-back")
+    home.until(asked, "asked")
+    home.ask("window", "/api/v1/maintenance-windows", {"scope": "*", "starts": "00:00", "minutes": 1})
+    home.ask("again", f"/api/v1/incidents/{Incident.objects.get().pk}/take-over")
+    home.until(lambda: not Action.objects.filter(status__in=Action.OPEN).exists(), "withdrawn")
+    home.ask("end", "/api/v1/maintenance-windows/1/end")
+    on_incident(home, "annotate", {"verdict": "resolved_by_human"})
+    home.until_quiet()
+
+
+def waited(home: Home) -> None:
+    """The alert usually heals itself, so the Healer waits; a person says meanwhile that it need not ask."""
+    home.do("learnt", learnt)
+    home.ask("raise", f"/api/v1/autonomy/{Autonomy.objects.get().pk}/raise")
+    alert(home)
+    home.until(Step.objects.filter(waits_since__isnull=False).exists, "waiting")
+    now = Incident.objects.latest("pk").pk
+    home.ask("annotate", f"/api/v1/incidents/{now}/annotate", {"verdict": "resolved_by_human"})
+    home.until_quiet()
+
+
+def learnt() -> None:
+    """What is known of the alert from before, once."""
+    if Autonomy.objects.exists():
+        return
+    target, _ = Target.objects.get_or_create(key=f"docker:{HOST}/{NAME}", kind="docker", host=HOST, name=NAME)
+    for _ in range(5 - Incident.objects.count()):
+        an_incident(
+            Verdict.CLEARED_BEFORE_ACTION,
+            seconds=40,
+            target=target,
+            alert_name=LABELS["alertname"],
+            closed_at=timezone.now(),
+        )
+    Autonomy.objects.create(kind="restart_container", target_kind="docker", alert_name=LABELS["alertname"])
+
+
 def stranded(home: Home) -> None:
     """The Analyst breaks each time, until its step is dead; the watch goes on without it."""
 
@@ -150,6 +194,26 @@ def stranded(home: Home) -> None:
 
 class Broken(Exception):
     """What a life is about, no defect."""
+
+
+def slept(home: Home) -> None:
+    """Nobody answers a critical in a night, so the next channel is told; what can wait waits for its end."""
+    settings.REMEDIATION_MODE, settings.ESCALATE_MINUTES = "observe", 1
+    settings.ESCALATION_URLS = settings.NOTIFY_URLS
+    began = datetime.fromisoformat(home.began)
+    night = [began - timedelta(hours=1), began + timedelta(minutes=5)]
+    settings.QUIET_HOURS = quiet.parse("-".join(moment.strftime("%H:%M") for moment in night))
+    for title in ("one", "two"):
+        home.do(title, lambda title=title: can_wait(title))
+    alert(home)
+    levels = Notification.objects.filter(kind=Notification.Kind.ESCALATION, sent_at__isnull=False)
+    home.until(lambda: levels.count() == 2, "told to all levels")
+    on_incident(home, "annotate", {"verdict": "resolved_by_human"})
+    home.until_quiet()
+
+
+def can_wait(title: str) -> None:
+    notifications.tell_once(None, Notification.Kind.UPDATE, title=title, body="it can wait", transition=title)
 
 
 def silent(home: Home) -> None:
@@ -198,5 +262,18 @@ def kept(home: Home) -> None:
 
 LIVES: dict[str, Life] = {
     each.__name__: each
-    for each in (fixed, approved, refused, paused, unmodelled, stranded, silent, polled, kept)
+    for each in (
+        fixed,
+        approved,
+        refused,
+        paused,
+        taken,
+        waited,
+        unmodelled,
+        stranded,
+        slept,
+        silent,
+        polled,
+        kept,
+    )
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.homelab.program import Program
 
@@ -169,3 +170,30 @@ def test_by_default_the_action_waits_for_one_call(tmp_path: Path) -> None:
         assert again.status_code == 410
         incident = scene.wait_incident(verdict="verified")
         print(scene.timeline(incident["id"]))
+
+
+def test_one_tap_in_the_message_is_a_yes(tmp_path: Path) -> None:
+    where = "http://homelab.lan:5000"
+    variables = {"PUBLIC_URL": where, "ALLOWED_HOSTS": "127.0.0.1,homelab.lan"}
+    with chat() as (url, messages), stage(tmp_path, NOTIFY_URLS=url, **variables) as scene:
+        scene.docker.kill_process("web-one")
+
+        def asked() -> str | None:
+            links = [line.rsplit(" ", 1)[1] for each in messages for line in each["message"].splitlines()
+                     if line.startswith("Approve or reject")]  # fmt: skip
+            return links[0] if links else None
+
+        link = wait_until(asked, 30, f"nobody was asked: {messages}").replace(where, scene.program.url)
+        phone = requests.Session()  # not logged in; a chat that fetches a preview is no more
+        for _ in range(2):
+            page = phone.get(link, timeout=10)
+            assert (page.status_code, scene.docker.client.containers.get("web-one").status) == (200, "exited")
+        assert "exited with code 137" in page.text
+        token = page.text.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+        yes = {"decision": "approve", "csrfmiddlewaretoken": token}
+        assert phone.post(link, data={"decision": "approve"}, timeout=10).status_code == 403
+        assert phone.post(link, data=yes, timeout=10).status_code == 200
+        incident = scene.wait_incident(verdict="verified")
+        assert phone.post(link, data=yes, timeout=10).status_code == 410
+        timeline = scene.timeline(incident["id"])
+        assert "link in json-1" in timeline, timeline

@@ -19,7 +19,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
-from agents.models import Action, Pause
+from agents.models import Action, Autonomy, MaintenanceWindow, Pause
 from homelab.wsgi import application
 from incidents import memory
 from incidents.models import Delivery, Event, Incident, Notification, Target, Token, Verdict
@@ -35,8 +35,10 @@ CHECKS = [not_a_server_error, response_schema_conformance, content_type_conforma
 # What the number in a path is the number of.
 COLLECTIONS = {
     "actions": Action,
+    "autonomy": Autonomy,
     "deliveries": Delivery,
     "incidents": Incident,
+    "maintenance-windows": MaintenanceWindow,
     "pauses": Pause,
     "targets": Target,
 }
@@ -52,6 +54,7 @@ def household(db: None) -> Iterator[None]:
     Event.objects.create(incident=closed, kind=Event.Kind.CLOSED, actor="proof", text="closed")
     Delivery.objects.create(source="alertmanager", body=b"\xff{}", alerts=0, quarantined=[{"index": 0}])
     Pause.objects.create(scope=target.key, by="robin")
+    Autonomy.objects.create(kind="restart_container", target_kind="docker", alert_name="ServiceDown")
     Notification.objects.create(
         incident=action.incident,
         kind="decision",

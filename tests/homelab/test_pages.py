@@ -247,6 +247,8 @@ def test_what_strangers_wrote_is_escaped(person: Person) -> None:
         "http:",
         "ftp://x/",
         "http://[",
+        "https://evil.example/\u202egro.elpmaxe",
+        "https://evil\u200b.example/",
         "",
         None,
     ],
