@@ -48,6 +48,9 @@ def known(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
         Notification.objects.create(
             incident=fixed, kind="update", dedup_key=state, channel="none", title="t", body="b", state=state
         )
+    Notification.objects.create(  # before its time, so nobody misses it
+        incident=fixed, kind="escalation", dedup_key="escalated", channel="none", title="t", body="b"
+    )
     MemoryEntry.objects.create(incident=fixed, text="t", content_hash="h", state=State.DONE)
 
 
