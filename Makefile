@@ -21,7 +21,7 @@ help:
 	@echo "make demo    beside a running \`make run\`: a real alert, from firing to proof"
 	@echo "make bench   the benchmarks; the figures go to var/bench.json"
 	@echo "make fuzz    10,000 requests that nobody would write by hand, against PostgreSQL; some minutes"
-	@echo "make injection  every hostile text by every way into the crew, with a model that obeys them; ten minutes"
+	@echo "make injection  hostile texts by every way into the crew, with a model that obeys; a quarter of an hour"
 	@echo "make storm   thousands of alerts while everything is killed a hundred times; a quarter of an hour a mode"
 	@echo "make test-model  the crew with a real model of 135M parameters; compiles llama.cpp first, half an hour, once"
 	@echo "make clean   remove what was built, never var/"
