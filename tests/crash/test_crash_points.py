@@ -178,7 +178,9 @@ def differences(life: Life, whole: Life, point: str) -> Iterator[str]:
         yield f"verdicts {found['verdicts']}, actions {found['actions']}"
     if life.restarts != found["actions"].count("done"):
         yield f"restarts {life.restarts}, actions {found['actions']}"
-    events = {kind for kind in {*found["events"], *wanted["events"]} if kind not in VARYING | {"status"}}
+    # What nobody knows to have been done did not help, and costs its pair the trust that it had.
+    varying = VARYING | {"status"} | ({"autonomy"} if unknown else set())
+    events = {*found["events"], *wanted["events"]} - varying
     for kind in events - REPEATED:
         if found["events"].get(kind) != wanted["events"].get(kind):
             yield f"{kind} {found['events'].get(kind)} times"

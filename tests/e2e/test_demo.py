@@ -121,10 +121,10 @@ def test_with_docker_and_alertmanager_everything_is_real(
         "CONFIRMED: ",
         "“exit_code: 137",
         "asks a person: REMEDIATION_MODE is approve",
-        "a yes would mean: restarts docker:local/homelab-demo-",
+        "a yes would mean: it restarts docker:local/homelab-demo-",
         "as there is no terminal to ask at",
         "operator      approved: ",
-        "executor      restarts docker:local/homelab-demo-",
+        "executor      begins: restart container docker:local/homelab-demo-",
         "proof         cleared: ",
         "verdict  verified: ",
     ]
