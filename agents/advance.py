@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -70,9 +71,6 @@ def _take(step: Step) -> None:
     if over and step.agent not in (Step.Agent.COMMUNICATOR, Step.Agent.EXECUTOR):
         step.finish(finished_at=timezone.now())
         return
-    if incident.taken_over_at is not None and step.agent in reasoners.THINKERS:
-        crew.leave(step)
-        return
     if step.agent == Step.Agent.HEALER and services.has_open_action(incident, step.focus):
         step.postpone(seconds=AGAIN_SECONDS)  # one change of a target at a time
         return
@@ -82,10 +80,16 @@ def _take(step: Step) -> None:
             return
         with working(step):
             try:
-                HANDLERS[Step.Agent(step.agent)](step)
+                _handler(step)(step)
             except services.NotNow as reason:
                 logger.info("%s: %s", step, reason)
                 step.put_back(seconds=AGAIN_SECONDS)
+
+
+def _handler(step: Step) -> Callable[[Step], None]:
+    if step.run.incident.taken_over_at is not None and step.agent in reasoners.THINKERS:
+        return crew.leave
+    return HANDLERS[Step.Agent(step.agent)]
 
 
 def _abandon(step: Step) -> None:

@@ -34,9 +34,11 @@ from agents.tools import available
 from agents.tools.base import ToolError
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Target, Verdict
+from incidents.queue import State
 from incidents.redaction import clean
 
 Status = Incident.Status
+LIVE = (State.WAITING, State.RUNNING)
 FALSE_ALARM = "each expression has fresh samples and was not true since before its alert's start"
 
 
@@ -198,9 +200,14 @@ def begin_watch(
 
 @transaction.atomic
 def leave(step: Step) -> None:
-    """An agent's turn in an incident that a person has: nothing is thought or proposed, and it is watched."""
+    """An agent's turn in an incident that a person has: nothing is thought or proposed, and it is watched.
+
+    NotNow when it was given back meanwhile.
+    """
     incident = services.lock_incident(step.run.incident_id)
-    if step.finish(finished_at=timezone.now()):
+    if incident.taken_over_at is None:
+        raise services.NotNow(f"{incident} was given back")
+    if step.finish(finished_at=timezone.now()) and incident.status != Status.CLOSED:
         said = f"stands back: {incident.taken_over_by} has it"
         incident_services.record(incident, Event.Kind.AGENT, step.agent, said, {"step": step.pk})
         _only_watch(step, incident)
@@ -210,7 +217,8 @@ def leave(step: Step) -> None:
 def stand_back(incident_id: int) -> None:
     """A person has the incident: what is asked and what has not begun is withdrawn."""
     incident = services.lock_incident(incident_id)
-    services.withdraw_open(incident, f"{incident.taken_over_by} has it")
+    # No answer, and not let pass either: it may be asked again.
+    services.withdraw_open(incident, f"{incident.taken_over_by} has it", expires_at=None)
     last = Step.objects.filter(run__incident=incident, run__finished_at=None).order_by("-id").first()
     if last is not None and incident.status in (Status.AWAITING_APPROVAL, Status.ACTING):
         _only_watch(last, incident)
@@ -218,11 +226,13 @@ def stand_back(incident_id: int) -> None:
 
 @transaction.atomic
 def go_on(incident_id: int) -> None:
-    """The incident is the crew's again: it looks at it anew."""
+    """The incident is the crew's again: it looks at it anew, unless an agent has not left yet."""
     incident = services.lock_incident(incident_id)
     run = incident.runs.filter(finished_at=None).first()
-    if run is not None:
-        services.work_on(run, incident.target)
+    if run is None or run.steps.filter(agent__in=reasoners.THINKERS, state__in=LIVE).exists():
+        return
+    began = run.steps.filter(agent=Step.Agent.MONITOR, output__isnull=False).exists()
+    services.add_step(run, Step.Agent.ANALYST if began else Step.Agent.MONITOR, focus=incident.target)
 
 
 def _only_watch(step: Step, incident: Incident) -> None:

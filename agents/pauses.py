@@ -17,6 +17,7 @@ from django.utils import timezone
 from agents.models import MaintenanceWindow, Pause
 from incidents import services as incident_services
 from incidents.models import Event, Target
+from incidents.redaction import clean
 
 HOST_PREFIX = "host:"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -74,7 +75,7 @@ def open_window(
 ) -> MaintenanceWindow:
     """A time of the week in which nothing is changed in a scope; `days` of DAYS, none for every day."""
     row = MaintenanceWindow.objects.create(
-        scope=scope, days=list(days), starts=starts, minutes=minutes, by=by, reason=reason
+        scope=scope, days=list(days), starts=starts, minutes=minutes, by=by, reason=clean(reason)
     )
     incident_services.record(None, Event.Kind.PAUSED, by, f"{row}", {"window": row.pk, "reason": reason})
     return row
@@ -91,7 +92,7 @@ def end_window(row: MaintenanceWindow, *, by: str) -> bool:
 
 @transaction.atomic
 def pause(*, scope: str, until: datetime | None, by: str, reason: str) -> Pause:
-    row = Pause.objects.create(scope=scope, until=until, by=by, reason=reason)
+    row = Pause.objects.create(scope=scope, until=until, by=by, reason=clean(reason))
     incident_services.record(
         None, Event.Kind.PAUSED, by, f"paused {scope}", {"pause": row.pk, "reason": reason}
     )

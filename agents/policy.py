@@ -73,6 +73,7 @@ def gather(action: Action, *, state: TargetState, fault: ExpressionState, fault_
         fault_reason=fault_reason,
         taken_over_by=_taken_over_by(incident) if incident else "",
         rejected=_rejected(action) if incident else None,
+        asked_by=action.step.asked_by if action.step_id else "",
     )
 
 

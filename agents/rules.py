@@ -80,6 +80,7 @@ class Facts:
     fault_reason: str
     taken_over_by: str = ""
     rejected: str | None = None
+    asked_by: str = ""
 
 
 Rule = Callable[[Facts], Reason | None]
@@ -158,6 +159,11 @@ def nothing_to_do(facts: Facts) -> Reason | None:
     if facts.kind == ActionKind.STOP_CONTAINER and facts.status == "stopped":
         return _refuse("stands", "it is stopped already")
     return None
+
+
+def asked_again(facts: Facts) -> Reason | None:
+    """Who wants to be asked again has not said yes, whatever goes unasked otherwise."""
+    return _ask("asked_again", f"{facts.asked_by} wanted to be asked again") if facts.asked_by else None
 
 
 def label(facts: Facts) -> Reason | None:
@@ -241,6 +247,7 @@ RULES: tuple[Rule, ...] = (
     adopted,
     taken_over,
     rejected,
+    asked_again,
     mode,
     kind_mode,
     grave,

@@ -19,6 +19,7 @@ from incidents import rawsql
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Target
 from incidents.queue import State, hint
+from incidents.redaction import clean
 
 Status = Incident.Status
 # A Healer's step that waits for an alert to heal itself.
@@ -117,8 +118,8 @@ def wake_proof(incident_id: int) -> None:
         hint(Step, pk)
 
 
-def work_on(run: CrewRun, target: Target | None) -> None:
-    """Let the crew look at a target of the incident, unless it is at one now."""
+def work_on(run: CrewRun, target: Target) -> None:
+    """Let the crew look at another target of the incident, unless it is at one now."""
     if not _at_work(run).exclude(~Q(focus=target), **WAITS).exists():
         add_step(run, Step.Agent.ANALYST, focus=target)
 
@@ -151,9 +152,9 @@ def finish_run(incident: Incident) -> None:
     withdraw_open(incident, "the incident was closed")
 
 
-def withdraw_open(incident: Incident, why: str) -> None:
+def withdraw_open(incident: Incident, why: str, **fields: Any) -> None:
     for action in incident.actions.filter(status__in=Action.OPEN).exclude(status=Action.Status.EXECUTING):
-        change(action, Action.Status.WITHDRAWN, result=why)
+        change(action, Action.Status.WITHDRAWN, result=why, **fields)
 
 
 def change(action: Action, to: Action.Status, **fields: Any) -> bool:
@@ -210,11 +211,14 @@ def snapshot(state: TargetState) -> dict[str, Any]:
 def propose(action: Action, decision: Decision) -> Action:
     """Write a proposal together with what `authorize()` said of it, and what follows from that.
 
-    NotNow when the incident is over, or another change of the target is under way or asked about.
+    NotNow when the incident is over, a person took it over since the decision, or another change of the
+    target is under way or asked about.
     """
     incident, actor = action.incident, "healer"
-    incident.status = lock_incident(incident.pk).status
-    if incident.status == Status.CLOSED or has_open_action(incident, action.target):
+    now = lock_incident(incident.pk)
+    incident.status = now.status
+    overtaken = now.taken_over_at is not None and decision.effect != "refuse"
+    if incident.status == Status.CLOSED or overtaken or has_open_action(incident, action.target):
         raise NotNow(f"{incident} is {incident.get_status_display()}: no proposal now")
     action.decision = decision.as_json()
     action.decided_at = timezone.now()
@@ -265,7 +269,8 @@ def _to_executor(action: Action, actor: str) -> None:
 def approve(action: Action, *, by: str) -> Action:
     """A person's yes, once and in time. NotWaiting when the question is no longer open."""
     action = _waiting(action)
-    if action.incident.status in (Status.NEW, Status.CLOSED) or is_over(action.step.run):
+    incident = action.incident
+    if incident.status in (Status.NEW, Status.CLOSED) or incident.taken_over_at or is_over(action.step.run):
         raise NotWaiting(action)
     change(action, Action.Status.APPROVED, decided_at=timezone.now(), decided_by=by, by_person=True)
     incident_services.record(
@@ -281,7 +286,7 @@ def reject(action: Action, *, by: str, reason: str = "", code: str = "") -> Acti
 
     `code`: a `Rejection`, or empty; who does it himself takes the incident over.
     """
-    action = _waiting(action)
+    action, reason = _waiting(action), clean(reason)
     answer = {"decided_at": timezone.now(), "decided_by": by, "by_person": True, "rejected_as": code}
     change(action, Action.Status.REJECTED, result=reason, **answer)
     why = ", ".join(filter(None, (action.get_rejected_as_display(), reason)))
@@ -306,6 +311,8 @@ def ask_again(action: Action, *, by: str) -> Step:
         expire(found)
     if found.status in Action.OPEN or found.status == Action.Status.DONE:
         raise CannotAsk(f"{found} is {found.get_status_display()}")
+    if found.incident.taken_over_at is not None:
+        raise CannotAsk(f"{found.incident.taken_over_by} has it")
     if found.incident.status not in (Status.PROVING, Status.AWAITING_APPROVAL):
         raise CannotAsk(f"{found.incident} is {found.incident.get_status_display()}")
     run = found.step.run
@@ -326,7 +333,8 @@ def may_ask_again(action: Action) -> bool:
     """Whether a question came to nothing and its incident still waits; `ask_again` then looks closer."""
     answered = action.status in (*Action.OPEN, Action.Status.DONE)
     late = action.status == Action.Status.AWAITING_APPROVAL and not action.is_asked
-    return (late or not answered) and action.incident.status in (Status.PROVING, Status.AWAITING_APPROVAL)
+    waits = action.incident.status in (Status.PROVING, Status.AWAITING_APPROVAL)
+    return (late or not answered) and waits and action.incident.taken_over_at is None
 
 
 def _locked(action: Action) -> Action:

@@ -49,6 +49,7 @@ def answer_of(run: CrewRun, agent: Step.Agent, focus: Target | None = None) -> d
 
 
 def last(run: CrewRun, agent: Step.Agent, focus: Target | None = None) -> Step | None:
-    """An agent's last step that is done, about one target when that is given. Not loaded: its long brief."""
-    steps = run.steps.filter(agent=agent, state="done").only("run", "output", "rung", "rung_reason")
+    """An agent's last answered step, about one target when that is given. Not loaded: its long brief."""
+    answered = run.steps.filter(agent=agent, state="done", output__isnull=False)
+    steps = answered.only("run", "output", "rung", "rung_reason")
     return (steps.filter(focus=focus) if focus else steps).order_by("-number").first()

@@ -72,13 +72,19 @@ def decide(request: HttpRequest, caller: Caller, pk: str, action_id: str, decisi
             services.ask_again(action, by=caller.name)
             messages.success(request, "The Healer looks at it again.")
         else:
-            form = RejectionForm(request.POST)
-            said = form.cleaned_data if form.is_valid() else {}
-            services.reject(action, by=caller.name, **said)
-            messages.success(request, f"Rejected: {action}.")
+            _reject(request, action, by=caller.name)
     except (services.NotWaiting, services.CannotAsk) as error:
         messages.error(request, f"Too late, nothing was changed: {error}.")
     return redirect("incident", pk=pk)
+
+
+def _reject(request: HttpRequest, action: Action, *, by: str) -> None:
+    form = RejectionForm(request.POST)
+    if form.is_valid():
+        services.reject(action, by=by, **form.cleaned_data)
+        messages.success(request, f"Rejected: {action}.")
+    else:
+        messages.error(request, f"Nothing was changed: {form.errors.as_text()}")
 
 
 @require_POST

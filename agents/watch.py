@@ -45,6 +45,7 @@ def look(step: Step) -> None:
             step.finish(finished_at=timezone.now())
             return
         if other is not None:
+            services.lock_incident(incident.pk)  # before the run, as everybody who needs both
             services.work_on(step.run, other)
         _settle(step, incident, progress, seen, began, bad)
 
@@ -112,10 +113,13 @@ def _other_target(step: Step, incident: Incident) -> Target | None:
     One group may bring several, and some of them later than the crew's first look. Where nothing can be
     proved, what the sender says is reason enough to look.
     """
-    if incident.status not in (Status.PROVING, Status.AWAITING_APPROVAL):
+    if incident.status not in (Status.PROVING, Status.AWAITING_APPROVAL) or incident.taken_over_at:
         return None
     cases.bind_targets(incident)
-    known = step.run.steps.filter(agent=Step.Agent.ANALYST, focus__isnull=False).values("focus")
+    turns = step.run.steps.filter(agent=Step.Agent.ANALYST, focus__isnull=False)
+    known = turns.exclude(state=State.DONE, output__isnull=True).values(
+        "focus"
+    )  # those were left to a person
     rows = incident.episodes.firing().filter(target__isnull=False).exclude(target__in=known)
     for episode in rows.select_related("target").order_by("id")[:OTHERS]:
         if proof.observe_episode(episode).state is not proof.CLEARED:

@@ -83,7 +83,7 @@ class NoRedirectedBodyMiddleware:
 
 
 class ContentSecurityPolicyMiddleware:
-    """`Content-Security-Policy` on every answer, from SECURE_CSP: Django's own setting from 6.0 on."""
+    """`Content-Security-Policy` on every page, from SECURE_CSP: Django's own setting from 6.0 on."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response

@@ -32,10 +32,11 @@ CHANGEABLE = (
     "target",
 )
 NAMED_JOINS = 5
+AT_ONCE = 10_000  # databases take a bounded number of parameters
 
 
 LATEST = """
-    id IN (SELECT MAX(id) FROM incidents_episode WHERE source = {} AND fingerprint IN {} GROUP BY fingerprint)
+    id IN (SELECT MAX(id) FROM incidents_episode WHERE source = {} AND fingerprint {} GROUP BY fingerprint)
 """
 
 
@@ -170,7 +171,7 @@ class Batch:
         if not named:
             return
         sources, digests = sorted({key[0] for key in named}), sorted({key[1] for key in named})
-        rows = fetch(GroupKey, "source IN {} AND digest IN {} AND ended_at IS NULL", sources, digests)
+        rows = fetch(GroupKey, "source {} AND digest {} AND ended_at IS NULL", sources, digests)
         self._load_incidents(row.incident_id for row in rows)
         found = {(row.source, row.digest): row for row in rows}
         for key, parcel in named.items():
@@ -268,8 +269,10 @@ class Batch:
         Episode.objects.bulk_create(
             rows, update_conflicts=True, unique_fields=["id"], update_fields=CHANGEABLE
         )
-        if unchanged := self.seen - self.changed.keys():
-            Episode.objects.filter(pk__in=unchanged).update(last_seen_at=self.now)
+        unchanged = sorted(self.seen - self.changed.keys())
+        for start in range(0, len(unchanged), AT_ONCE):
+            some = unchanged[start : start + AT_ONCE]
+            Episode.objects.filter(pk__in=some).update(last_seen_at=self.now)
 
     def _write_incidents(self) -> None:
         held = self._lock_incidents()

@@ -22,7 +22,7 @@ from incidents.together import Together
 T = TypeVar("T")
 RACES = 5
 TOGETHER = 50
-GATHER_SECONDS = 0.005
+GATHER_SECONDS = 0.003
 # PostgreSQL: two transactions waited for each other, and this one was ended.
 DEADLOCK = "40P01"
 

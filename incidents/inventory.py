@@ -88,7 +88,7 @@ def bind_many(many: Sequence[Mapping[str, str]]) -> list[Binding]:
     hosts = {host for labels in many for host in _hosts(labels)} if names else set()
     rows: dict[str, list[Target]] = {}
     if names:
-        for row in fetch(Target, "name IN {} AND gone_at IS NULL", sorted(names | hosts)):
+        for row in fetch(Target, "name {} AND gone_at IS NULL", sorted(names | hosts)):
             rows.setdefault(row.name, []).append(row)
     return [_bind(labels, rows) for labels in many]
 

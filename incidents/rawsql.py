@@ -4,7 +4,8 @@ a statement as the database takes to answer it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -17,13 +18,13 @@ ROWS = 50  # of one INSERT; PostgreSQL keeps a prepared statement for each numbe
 def fetch(model: type[M], where: str, *values: str | list[str], lock: bool = False) -> list[M]:
     """Rows in the order of their keys, locked until the transaction ends if wanted.
 
-    Each `{}` of `where` stands for a value, or for a list of them in brackets.
+    Each `{}` of `where` stands for a value, or for being one of a list.
     """
-    sql = _select(model).format(where.format(*map(_places, values)))
+    sql = _select(model).format(where.format(*map(_place, values)))
     if lock and connection.features.has_select_for_update:
         sql += " FOR UPDATE"
     with connection.cursor() as cursor:
-        cursor.execute(sql, list(_flat(values)))
+        cursor.execute(sql, [_parameter(value) for value in values])
         return _instances(model, cursor.fetchall())
 
 
@@ -75,7 +76,7 @@ def _insertable(model: type[models.Model]) -> list[models.Field[Any, Any]]:
 @cache
 def _insert(model: type[models.Model], count: int) -> str:
     columns = [str(field.column) for field in _insertable(model)]
-    places = ", ".join([_places(columns)] * count)
+    places = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * count)
     into = f"{model._meta.db_table} ({', '.join(columns)})"
     return f"INSERT INTO {into} VALUES {places} RETURNING id"  # noqa: S608 our own names
 
@@ -87,10 +88,12 @@ def _value(row: models.Model, field: models.Field[Any, Any]) -> Any:
     return field.get_db_prep_save(field.pre_save(row, add=True), connection)
 
 
-def _places(value: str | list[str]) -> str:
-    return "%s" if isinstance(value, str) else f"({', '.join(['%s'] * len(value))})"
+def _place(value: str | list[str]) -> str:
+    """A list is one parameter: databases take a bounded number of them, and each number is another text."""
+    if isinstance(value, str):
+        return "%s"
+    return "= ANY(%s)" if connection.vendor == "postgresql" else "IN (SELECT value FROM json_each(%s))"
 
 
-def _flat(values: Iterable[Any]) -> Iterable[str]:
-    for value in values:
-        yield from [value] if isinstance(value, str) else value
+def _parameter(value: str | list[str]) -> Any:
+    return value if isinstance(value, str) or connection.vendor == "postgresql" else json.dumps(value)

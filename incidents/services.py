@@ -104,6 +104,8 @@ def reopen(incident: Incident, *, actor: str, text: str) -> bool:
         adopted=False,  # it fires since we look
         acknowledged_at=None,  # that was of what had ended
         acknowledged_by="",
+        taken_over_at=None,
+        taken_over_by="",
     )
     if won:
         record(incident, Event.Kind.REOPENED, actor, text)

@@ -61,7 +61,14 @@ def _wait(process: subprocess.Popen[bytes], name: str, seconds: float) -> Ran:
         raise ToolError(f"{name} was not done in {seconds:g} s and was killed") from error
     finally:
         reader.join(DRAIN_SECONDS)  # a process that it left behind may hold the pipe open
-    return Ran(code, bytes(kept).decode(errors="backslashreplace").strip())
+    return Ran(code, _text(bytes(kept)))
+
+
+def _text(output: bytes) -> str:
+    """Without the line, or the word, that was cut: a secret without its name would not be known for one."""
+    if len(output) == MAX_OUTPUT:
+        output = output.partition(b"\n" if b"\n" in output.strip() else b" ")[2]
+    return output.decode(errors="backslashreplace").strip()
 
 
 def _read(stream: IO[bytes], kept: bytearray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -140,3 +141,10 @@ def test_without_csrf_token_nothing_is_decided() -> None:
     action = an_action()
     assert Client(enforce_csrf_checks=True).post(link(action), {"decision": "approve"}).status_code == 403
     assert Action.objects.get().status == "awaiting_approval"
+
+
+def test_enter_in_the_reason_does_not_approve(client: Client) -> None:
+    """A browser then presses the first button of the field's own form."""
+    page = client.get(link(an_action())).content.decode()
+    [form] = [each for each in re.findall(r"<form.*?</form>", page, re.DOTALL) if 'name="reason"' in each]
+    assert re.findall(r'<button[^>]*value="([^"]*)"', form) == ["reject"]

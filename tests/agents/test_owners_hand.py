@@ -113,6 +113,7 @@ def test_only_the_first_one_has_it_and_nobody_has_what_is_over() -> None:
 
 def test_the_crew_goes_on_when_it_is_given_back() -> None:
     action = an_action()
+    Step.objects.create(run=action.step.run, agent="monitor", state=State.DONE, output={"state": "firing"})
     incident_services.take_over(action.incident, by="robin")
     assert incident_services.give_back(action.incident, by="robin")
     assert not incident_services.give_back(action.incident, by="robin")

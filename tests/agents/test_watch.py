@@ -315,7 +315,8 @@ def acted_on(target: Target, other: Target) -> tuple[Step, Action]:
     )
     run = action.step.run
     for each in (target, other):  # the crew has looked at both
-        Step.objects.create(run=run, agent="analyst", number=10 + each.pk, state="done", focus=each)
+        done = {"agent": "analyst", "state": "done", "output": {}}
+        Step.objects.create(run=run, number=10 + each.pk, focus=each, **done)
     progress = proof.begin(incident, action="done")
     old = replace(progress, began_at=time.time() - 3600, looked_at=time.time())
     return services.add_step(run, Step.Agent.PROOF, output=old.as_json()), action
