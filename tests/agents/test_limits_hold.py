@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -55,7 +56,7 @@ def too_many(settings: Any) -> list[str]:
             wrong.append(f"{len(within)} changes within an hour")
         if sum(each == target for each, _ in within) > settings.RESTARTS_PER_HOUR:
             wrong.append(f"more than {settings.RESTARTS_PER_HOUR} restarts of one target")
-        rests = [(b - a).total_seconds() for a, b in zip(same, same[1:], strict=False)]
+        rests = [(b - a).total_seconds() for a, b in pairwise(same)]
         if any(rest < settings.COOLDOWN_SECONDS for rest in rests):
             wrong.append(f"rested only {rests}")
     return wrong
