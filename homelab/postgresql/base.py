@@ -37,9 +37,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
         Who is unlucky in between gets an error, as in a request that had begun, and the next one a new
         connection.
         """
+        if (
+            self.health_check_done
+        ):  # of this request: in the middle of it, a question would begin a transaction
+            return
         now = time.monotonic()
-        if self.connection is None or now >= self.sound_until:
-            super().close_if_health_check_failed()
-            self.sound_until = now + CHECK_SECONDS
+        if self.connection is not None and now < self.sound_until:
+            self.health_check_done = True
+            return
+        super().close_if_health_check_failed()
+        self.sound_until = now + CHECK_SECONDS
 
     Database = SimpleNamespace(**{**vars(psycopg), "connect": Connection.connect})  # type: ignore[assignment]

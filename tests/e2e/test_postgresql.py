@@ -65,3 +65,6 @@ def test_whether_the_connection_works_is_asked_once_a_second(monkeypatch: pytest
         wrapper.close_if_unusable_or_obsolete()  # as a request does at its start
         wrapper.close_if_health_check_failed()  # and its first statement
     assert asked == [1000.0, 1001.5]
+    clock.now = 1009.0  # a long request: a question between its commit and the next would begin a transaction
+    wrapper.close_if_health_check_failed()
+    assert asked == [1000.0, 1001.5]
