@@ -30,6 +30,7 @@ class Connection(psycopg.Connection[Any]):
 
 class DatabaseWrapper(base.DatabaseWrapper):
     sound_until = 0.0  # monotonic
+    health_check_done: bool
 
     def close_if_health_check_failed(self) -> None:
         """Once in CHECK_SECONDS, not with each request: the check is a question of its own.
