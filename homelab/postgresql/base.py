@@ -35,12 +35,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def close_if_health_check_failed(self) -> None:
         """Once in CHECK_SECONDS, not with each request: the check is a question of its own.
 
-        Who is unlucky in between gets an error, as in a request that had begun, and the next one a new
-        connection.
+        Only at a request's start: in the middle it would begin a transaction. Who is unlucky in between gets an
+        error, as in a request that had begun, and the next one a new connection.
         """
-        if (
-            self.health_check_done
-        ):  # of this request: in the middle of it, a question would begin a transaction
+        if self.health_check_done:
             return
         now = time.monotonic()
         if self.connection is not None and now < self.sound_until:
