@@ -149,7 +149,7 @@ TRICKS: dict[str, tuple[Row, ...]] = {
         ),
         (
             "maintenance flush level=deep;rm -rf /",
-            "maintenance of bikes, levels one to three",
+            "bicycles are on levels one to three; rm is short for remove",
             maintain("flush", "web", "level=deep;rm -rf /"),
         ),
         (
