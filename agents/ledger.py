@@ -21,8 +21,8 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from agents.actions import SPECS
-from agents.kinds import STARTS
 from agents.models import Action, Autonomy
+from agents.rules import GRAVE
 from incidents import notifications
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Notification, Verdict
@@ -135,7 +135,7 @@ def acts_alone(pair: Autonomy) -> bool:
 
 def _kind_asks(kind: str) -> bool:
     """Whether the owner wants a kind asked about, or not at all; a grave one is, unless he says otherwise."""
-    return settings.REMEDIATION_ACTIONS.get(kind, "auto" if kind in STARTS else "approve") != "auto"
+    return settings.REMEDIATION_ACTIONS.get(kind, "approve" if kind in GRAVE else "auto") != "auto"
 
 
 def _not_to_raise(pair: Autonomy) -> str | None:

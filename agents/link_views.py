@@ -32,7 +32,7 @@ def question(request: HttpRequest, token: str) -> HttpResponse:
             return render(request, "registration/too_many.html", {"wait": wait}, status=429)
         raise Http404("no such link") from error
     action = _action(link)
-    said, status = (_answer(request, link, action), 200) if request.method == "POST" else ("", 200)
+    said, status = _answer(request, link, action) if request.method == "POST" else "", 200
     if isinstance(said, services.NotWaiting | services.CannotAsk):
         said, status = f"Too late, nothing was changed: {said}.", GONE
     context = {**pages.question(_action(link)), "said": said, "form": LinkForm()}

@@ -101,7 +101,7 @@ def acknowledge(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
 @require_POST
 @needs(Role.OPERATOR)
 def hand(request: HttpRequest, caller: Caller, pk: str, whose: str) -> HttpResponse:
-    """ "I have it", or the crew's again."""
+    """A person has it, or it is the crew's again."""
     act = incident_services.take_over if whose == "take-over" else incident_services.give_back
     if act(_incident(pk), by=caller.name):
         messages.success(request, "You have it." if whose == "take-over" else "The crew goes on.")

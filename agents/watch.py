@@ -117,10 +117,8 @@ def _other_target(step: Step, incident: Incident) -> Target | None:
         return None
     cases.bind_targets(incident)
     turns = step.run.steps.filter(agent=Step.Agent.ANALYST, focus__isnull=False)
-    known = turns.exclude(state=State.DONE, output__isnull=True).values(
-        "focus"
-    )  # those were left to a person
-    rows = incident.episodes.firing().filter(target__isnull=False).exclude(target__in=known)
+    looked = turns.exclude(state=State.DONE, output__isnull=True)  # what has no answer was left to a person
+    rows = incident.episodes.firing().filter(target__isnull=False).exclude(target__in=looked.values("focus"))
     for episode in rows.select_related("target").order_by("id")[:OTHERS]:
         if proof.observe_episode(episode).state is not proof.CLEARED:
             return episode.target

@@ -153,7 +153,7 @@ def acknowledge(incident: Incident, *, by: str) -> bool:
 
 @transaction.atomic
 def take_over(incident: Incident, *, by: str) -> bool:
-    """ "I have it": the crew only watches this incident; False when it is over, or somebody has it."""
+    """A person has it: the crew only watches this incident; False when it is over, or somebody has it."""
     free = Incident.objects.unresolved().filter(pk=incident.pk, taken_over_at=None)
     if not free.update(taken_over_at=timezone.now(), taken_over_by=by):
         return False

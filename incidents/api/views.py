@@ -74,7 +74,7 @@ class IncidentViewSet(RetrieveModelMixin, Records):
     @extend_schema(request=None, responses={200: serializers.IncidentDetailSerializer})
     @action(detail=True, methods=["post"], url_path="take-over")
     def take_over(self, request: Request, pk: str) -> Response:
-        """ "I have it": the crew stops on this incident and only watches. The first one stays."""
+        """A person has it: the crew stops on this incident and only watches. The first one stays."""
         services.take_over(self.get_object(), by=caller(request).name)
         return self._answer()
 
