@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db.models import QuerySet
 
-from agents import cases, costs, ledger, pauses, services
+from agents import cases, costs, ledger, pauses, services, transcript
 from agents.forms import PauseHereForm, RejectionForm
 from agents.models import Action, CrewRun, Pause, Step, ToolCall
 from agents.reasoners import rungs
@@ -121,22 +121,17 @@ def proof_missing() -> str | None:
 def question(action: Action) -> dict[str, Any]:
     """What who holds a message's link may see: what is asked and why, and how it stands."""
     incident = action.incident
-    steps = {
-        agent: Step.objects.filter(run=action.step.run_id, agent=agent, output__isnull=False).order_by(
-            "number"
-        )
-        for agent in (Step.Agent.ANALYST, Step.Agent.PROOF)
-    }
-    diagnosis = steps[Step.Agent.ANALYST].filter(focus=action.step.focus).last()
-    proof = steps[Step.Agent.PROOF].last()
-    found = (diagnosis.output if diagnosis else None) or {}
+    run = action.step.run
+    found = transcript.answer_of(run, Step.Agent.ANALYST, action.step.focus) or {}
+    # A watch that goes on has seen something, too, and is not done.
+    looks = run.steps.filter(agent=Step.Agent.PROOF, output__isnull=False).order_by("-number")
     return {
         "action": action,
         "incident": incident,
         "headline": headline(incident, now=incident.closed_at, target=action.target),
         "diagnosis": found,
         "quote": next((claim["quote"] for claim in found.get("claims", []) if claim["found"]), ""),
-        "proof": (proof.output if proof else None) or {},
+        "proof": looks.values_list("output", flat=True).first() or {},
         "open": action.is_asked,
         "askable": services.may_ask_again(action),
     }

@@ -147,7 +147,7 @@ class Letterbox:
     def put(self, task: str, keys: Sequence[int]) -> None:
         with self._lock:
             self._keys.setdefault(task, []).extend(keys)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._empty, name="letterbox", daemon=True)
                 self._thread.start()
         self._some.set()
