@@ -283,13 +283,12 @@ class NotificationAdmin(QueueAdmin):
 
 @admin.register(MemoryEntry)
 class MemoryEntryAdmin(QueueAdmin):
-    """Incidents as they are remembered."""
+    """What is remembered: incidents, those of another memory, runbooks."""
 
-    list_display = ("id", "incident", "model", "state", "attempts", "synced_at", "updated_at", "error")
-    list_filter = ("state", "model")
-    list_select_related = ("incident",)
-    search_fields = ("text",)
-    hidden = ("vector",)
+    list_display = ("id", "kind", "title", "model", "state", "attempts", "synced_at", "error")
+    list_filter = ("kind", "state", "model")
+    search_fields = ("title", "text")
+    hidden = ("vector", "next_vector")
 
 
 @admin.register(Job)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import F, Q
@@ -408,17 +408,33 @@ class Notification(QueueRow):
 
 
 class MemoryEntry(QueueRow):
-    """An incident as it is remembered. The database is the truth; Qdrant is an index of it."""
+    """Something remembered: an incident, one taken over from another memory, a part of a runbook. The
+    database is the truth; the index is made of it."""
 
     TASK = "incidents.tasks.sync_memory"
     MAX_ATTEMPTS = 10_000  # an index that is away comes back, be it after a week; the row waits for it
 
-    incident = models.OneToOneField(Incident, models.CASCADE, related_name="memory")
+    class Kind(models.TextChoices):
+        INCIDENT = "incident"
+        IMPORTED = "imported", "incident of another memory"
+        RUNBOOK = "runbook"
+
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.INCIDENT)
+    key = models.CharField(
+        max_length=300, unique=True, help_text="incident:ID, or where it came from and its id there"
+    )
+    incident = models.OneToOneField(Incident, models.CASCADE, null=True, blank=True, related_name="memory")
+    title = models.CharField(max_length=300, help_text="The alert's name, or the runbook's heading")
+    happened_at = models.DateTimeField(null=True, help_text="When it ended, else when it began")
     text = models.TextField()
     payload = models.JSONField(default=dict)
     content_hash = models.CharField(max_length=64)
     model = models.CharField(max_length=120, blank=True, default="")
     vector = models.BinaryField(null=True, help_text="float32, little endian, of unit length")
+    next_model = models.CharField(
+        max_length=120, blank=True, default="", help_text="The model that is about to replace `model`"
+    )
+    next_vector = models.BinaryField(null=True)
     synced_at = models.DateTimeField(null=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -426,12 +442,30 @@ class MemoryEntry(QueueRow):
 
     class Meta:
         verbose_name_plural = "memory entries"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind="incident", incident__isnull=False)
+                | (~Q(kind="incident") & Q(incident__isnull=True)),
+                name="an_incident_exactly_when_of_that_kind",
+            ),
+        ]
         indexes = [
-            models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="unsynced")
+            models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="unsynced"),
+            models.Index(fields=["title"], name="memory_by_title"),
         ]
 
     def __str__(self) -> str:
-        return f"memory of #{self.incident_id}"
+        return f"memory of #{self.incident_id}" if self.incident_id else f"memory of {self.key}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """An incident's entry has the incident's key."""
+        if self.incident_id is not None and not self.key:
+            self.key = self.key_of(self.incident_id)
+        super().save(*args, **kwargs)
+
+    @staticmethod
+    def key_of(incident_id: int) -> str:
+        return f"incident:{incident_id}"
 
 
 class Job(QueueRow):

@@ -46,7 +46,7 @@ class Document:
     in use, or None while there are none."""
 
     key: int
-    incident_id: int
+    incident_id: int | None
     alert_name: str
     text: str
     mark: str

@@ -74,7 +74,7 @@ def refresh() -> int:
     found = recent.values_list("pk", "content_hash", "model")
     changed = [pk for pk, content_hash, model in found if index.mark(pk) != mark(content_hash, model)]
     for start in range(0, len(changed), BATCH_ROWS):
-        rows = entries().select_related("incident").filter(pk__in=changed[start : start + BATCH_ROWS])
+        rows = entries().filter(pk__in=changed[start : start + BATCH_ROWS])
         # On a server the points were written by the process that synced the row.
         _add(index, list(rows), vectors=index.store.in_process, fresh=False)
     return len(changed)
@@ -135,7 +135,7 @@ def _load(index: Index, *, vectors: bool) -> int:
         index.has_vectors = False
     done, last = 0, 0
     while True:
-        rows = entries().select_related("incident").filter(pk__gt=last).order_by("pk")[:BATCH_ROWS]
+        rows = entries().filter(pk__gt=last).order_by("pk")[:BATCH_ROWS]
         batch = list(rows)
         if not batch:
             break

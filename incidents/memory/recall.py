@@ -44,7 +44,7 @@ class Recalled:
     of the query's words by weight; None where a side did not judge. `text` and `payload` are untrusted."""
 
     entry_id: int
-    incident_id: int
+    incident_id: int | None
     alert_name: str
     text: str
     score: float
@@ -92,7 +92,7 @@ def _best_of_alert(pairs: Iterable[tuple[Candidate, MemoryEntry]]) -> dict[str, 
     """The highest rank by name of the alert."""
     best: dict[str, float] = {}
     for candidate, row in pairs:
-        name = row.incident.alert_name
+        name = row.title
         best[name] = max(best.get(name, candidate.rank), candidate.rank)
     return best
 
@@ -112,7 +112,7 @@ def _proven(alert_name: str | None) -> dict[int, Vectors]:
     hundred later ones that look the same must not crowd them out."""
     if not alert_name:
         return {}
-    of_alert = entries().filter(incident__alert_name=alert_name, vector__isnull=False)
+    of_alert = entries().filter(title=alert_name, incident__isnull=False, vector__isnull=False)
     confirmed = of_alert.exclude(incident__human_cause="").order_by("-incident_id")[:PROVEN_OF_ALERT]
     verified = of_alert.filter(incident__verdict=Verdict.VERIFIED).order_by("-incident_id")[:PROVEN_OF_ALERT]
     rows = {row.pk: row for row in (*confirmed, *verified)}
@@ -120,24 +120,24 @@ def _proven(alert_name: str | None) -> dict[int, Vectors]:
 
 
 def _rows(keys: Iterable[int]) -> dict[int, MemoryEntry]:
-    rows = entries().select_related("incident").defer("vector").filter(pk__in=list(keys))
+    rows = entries().defer("vector", "next_vector").filter(pk__in=list(keys))
     return {row.pk: row for row in rows}
 
 
 def _weigh(candidate: Candidate, row: MemoryEntry, asked: _Asked) -> tuple[float, Recalled]:
     """The candidate's place among the others, and what to say of it."""
-    incident = row.incident
-    age = timezone.now() - (incident.closed_at or incident.opened_at)
-    same_alert = asked.alert_name is not None and incident.alert_name == asked.alert_name
+    age = timezone.now() - (row.happened_at or row.updated_at)
+    same_alert = asked.alert_name is not None and row.title == asked.alert_name
     same_kind = asked.target_kind is not None and row.payload.get("target_kind") == asked.target_kind
-    best = asked.best_of_alert[incident.alert_name]
+    verdict = row.payload.get("verdict")
+    best = asked.best_of_alert[row.title]
     place = best - SHARE_WITHIN_ALERT * (best - candidate.rank)
     reasons = [
         (same_alert, SAME_ALERT, "same alert"),
         (same_kind, SAME_KIND, "same kind of target"),
-        (bool(incident.human_cause), CONFIRMED, "a person confirmed the cause"),
-        (incident.verdict == Verdict.VERIFIED, VERIFIED, "verified"),
-        (incident.verdict == Verdict.RESOLVED_BY_HUMAN, BY_HUMAN, "resolved by a person"),
+        (bool(row.payload.get("human_confirmed")), CONFIRMED, "a person confirmed the cause"),
+        (verdict == Verdict.VERIFIED, VERIFIED, "verified"),
+        (verdict == Verdict.RESOLVED_BY_HUMAN, BY_HUMAN, "resolved by a person"),
         (True, RECENT * 0.5 ** (max(age, timedelta()) / RECENT_HALVES_AFTER), _ago(age)),
     ]
     place += sum(bonus for holds, bonus, _ in reasons if holds)
@@ -145,7 +145,7 @@ def _weigh(candidate: Candidate, row: MemoryEntry, asked: _Asked) -> tuple[float
     return place, Recalled(
         entry_id=row.pk,
         incident_id=row.incident_id,
-        alert_name=clean(incident.alert_name),
+        alert_name=clean(row.title),
         text=row.text,
         score=round(1 - unsure * (1 - SAME_ALERT_CERTAINTY if same_alert else 1.0), 4),
         dense=candidate.dense,

@@ -27,7 +27,7 @@ def document(row: MemoryEntry) -> Document:
     return Document(
         key=row.pk,
         incident_id=row.incident_id,
-        alert_name=clean(row.incident.alert_name),
+        alert_name=clean(row.title),
         text=row.text,
         mark=mark(row.content_hash, row.model),
         vectors=stored_vectors(row),

@@ -32,7 +32,7 @@ class Entry:
     """One remembered incident as points. `vectors`: n x size, at most MAX_PASSAGES rows of unit length."""
 
     entry_id: int
-    incident_id: int
+    incident_id: int | None
     alert_name: str
     model: str
     vectors: Vectors

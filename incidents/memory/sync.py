@@ -68,15 +68,20 @@ def remember(incident: Incident) -> MemoryEntry:
     text, payload = compose(incident)
     content = json.dumps([text, payload], sort_keys=True).encode()
     content_hash = hashlib.sha256(content).hexdigest()
-    fields = {"text": text, "payload": payload, "content_hash": content_hash}
+    fields = {
+        "title": incident.alert_name,
+        "happened_at": incident.closed_at or incident.opened_at,
+        "text": text,
+        "payload": payload,
+        "content_hash": content_hash,
+    }
     entry, created = entries().select_for_update().get_or_create(incident=incident, defaults=fields)
     same_model = entry.model in ("", model_in_use() or entry.model)
     if created or (entry.content_hash == content_hash and same_model):
         return entry
     if entry.text != text or not same_model:
         entry.vector, entry.model = None, ""  # what it said before must not be found again
-    entry.text, entry.payload, entry.content_hash = text, payload, content_hash
-    for name, value in anew().items():
+    for name, value in {**fields, **anew()}.items():
         setattr(entry, name, value)
     entry.lease_until = entry.synced_at = None
     entry.save()
