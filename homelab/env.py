@@ -147,6 +147,7 @@ def database_at(address: str, name: str) -> dict[str, Any]:
         found["ENGINE"] = "homelab.postgresql"
         # a database that does not answer must not hold requests until the sender gives up: 5 s, and 10 s
         options = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "server_side_binding": True}
+        options["prepare_threshold"] = 5  # what is asked again and again is planned once
         found["OPTIONS"] = {**options, **found.get("OPTIONS", {})}
     else:
         raise ConfigError(wanted)

@@ -71,6 +71,7 @@ def post_worker_init(worker: Worker) -> None:
     By name: the module imports the models, which the arbiter, that reads this file, cannot.
     """
     import_string("homelab.embedded.start")(lambda: not worker.alive)
+    import_string("homelab.connections.warm")(worker.tpool, threads)
     # What is loaded by now stays. Looking through it for garbage again and again was an eighth of a request.
     gc.collect()
     gc.freeze()

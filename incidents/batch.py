@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from incidents import inventory, notifications, services, signals
 from incidents.alertmanager import DEFAULT_SOURCE, Alert
 from incidents.models import Episode, Event, GroupKey, Incident, Target
-from incidents.rawsql import fetch, insert
+from incidents.rawsql import fetch, insert, update
 from incidents.severity import severity_class, worst
 
 CHANGEABLE = (
@@ -32,7 +32,6 @@ CHANGEABLE = (
     "target",
 )
 NAMED_JOINS = 5
-AT_ONCE = 10_000  # databases take a bounded number of parameters
 
 
 LATEST = """
@@ -151,7 +150,7 @@ class Batch:
     def _load_incidents(self, keys: Iterable[int | None]) -> None:
         new = {key for key in keys if key is not None} - self._incidents.keys()
         if new:
-            self._incidents |= Incident.objects.in_bulk(new)
+            self._incidents |= {row.pk: row for row in fetch(Incident, "id {}", sorted(new))}
 
     def _one(self, incident: Incident) -> Incident:
         return self._incidents.setdefault(incident.pk, incident)
@@ -270,9 +269,8 @@ class Batch:
             rows, update_conflicts=True, unique_fields=["id"], update_fields=CHANGEABLE
         )
         unchanged = sorted(self.seen - self.changed.keys())
-        for start in range(0, len(unchanged), AT_ONCE):
-            some = unchanged[start : start + AT_ONCE]
-            Episode.objects.filter(pk__in=some).update(last_seen_at=self.now)
+        if unchanged:
+            update(Episode, "last_seen_at", self.now, unchanged)
 
     def _write_incidents(self) -> None:
         held = self._lock_incidents()
