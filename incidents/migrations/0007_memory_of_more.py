@@ -92,6 +92,14 @@ class Migration(migrations.Migration):
             model_name="memoryentry",
             index=models.Index(fields=["title"], name="memory_by_title"),
         ),
+        migrations.AddIndex(
+            model_name="memoryentry",
+            index=models.Index(
+                condition=models.Q(("kind", "incident"), _negated=True),
+                fields=["kind"],
+                name="memory_of_others",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="memoryentry",
             constraint=models.CheckConstraint(

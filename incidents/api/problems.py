@@ -1,0 +1,130 @@
+"""Problems under `/api/v1/problems`: what comes back again and again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import GenericViewSet
+
+from incidents import problems
+from incidents.access import caller
+from incidents.api.fields import RecordSerializer
+from incidents.api.queries import IdPagination, read_query
+from incidents.models import Problem
+
+
+class ProblemFilters(serializers.Serializer[Any]):
+    """Which problems."""
+
+    status = serializers.ChoiceField(choices=Problem.STATUSES, required=False, help_text="All when left out")
+
+
+class ProblemSerializer(RecordSerializer):
+    """A problem in short. `proposal`, which quotes what tools read, is for operators."""
+
+    operator_fields = ("proposal",)
+    target = serializers.CharField(source="target.key", read_only=True, allow_null=True, default=None)
+    status = serializers.CharField(read_only=True, help_text="open or closed")
+    times = serializers.IntegerField(read_only=True, help_text="Its incidents, false alarms left out")
+
+    class Meta:
+        model = Problem
+        fields: tuple[str, ...] = (
+            "id",
+            "title",
+            "target",
+            "signature",
+            "status",
+            "times",
+            "opened_at",
+            "last_seen_at",
+            "reopened",
+            "proposal",
+            "proposal_by",
+            "note",
+            "closed_at",
+            "closed_by",
+        )
+
+
+class ProblemDetailSerializer(ProblemSerializer):
+    """A problem with its incidents."""
+
+    incidents = serializers.SerializerMethodField(
+        help_text=f"Ids, the latest first, {problems.MOST_LINKED} at most"
+    )
+
+    class Meta(ProblemSerializer.Meta):
+        fields = (*ProblemSerializer.Meta.fields, "incidents")
+
+    def get_incidents(self, problem: Problem) -> list[int]:
+        latest = problem.incidents.order_by("-pk").values_list("pk", flat=True)
+        return list(latest[: problems.MOST_LINKED])
+
+
+class ProblemNoteSerializer(serializers.Serializer[Any]):
+    """What a person writes on a problem; at least one of the two. An empty proposal: the rules'."""
+
+    note = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+    proposal = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs:
+            raise serializers.ValidationError("wants note or proposal")
+        return attrs
+
+
+class ProblemCloseSerializer(serializers.Serializer[Any]):
+    """How it was ended, if there is something to say."""
+
+    note = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+
+
+@extend_schema_view(list=extend_schema(parameters=[ProblemFilters]))
+class ProblemViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Any]):
+    """Troubles that came back three times in a week: their incidents, and what may end them for good."""
+
+    open_read = True
+    pagination_class = IdPagination
+    lookup_value_regex = "[0-9]{1,18}"
+    serializer_class = ProblemSerializer
+
+    def get_queryset(self) -> QuerySet[Problem]:
+        return problems.counted()
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        return ProblemSerializer if self.action == "list" else ProblemDetailSerializer
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        status = read_query(self.request, ProblemFilters).get("status") if self.action == "list" else None
+        return queryset if status is None else queryset.filter(closed_at__isnull=status == Problem.OPEN)
+
+    @extend_schema(request=ProblemNoteSerializer, responses={200: ProblemDetailSerializer})
+    @action(detail=True, methods=["post"])
+    def note(self, request: Request, pk: str) -> Response:
+        """Write a note, or what would end it for good."""
+        said = ProblemNoteSerializer(data=request.data)
+        said.is_valid(raise_exception=True)
+        problems.edit(self.get_object(), by=caller(request).name, **said.validated_data)
+        return self._answer()
+
+    @extend_schema(request=ProblemCloseSerializer, responses={200: ProblemDetailSerializer})
+    @action(detail=True, methods=["post"])
+    def close(self, request: Request, pk: str) -> Response:
+        """Say that it is over; again changes nothing. It opens again when the trouble returns."""
+        said = ProblemCloseSerializer(data=request.data)
+        said.is_valid(raise_exception=True)
+        problems.close(self.get_object(), by=caller(request).name, **said.validated_data)
+        return self._answer()
+
+    def _answer(self) -> Response:
+        """The problem as it is now."""
+        return Response(self.get_serializer(self.get_object()).data)

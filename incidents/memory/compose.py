@@ -1,0 +1,104 @@
+"""What is remembered of an incident: the text that is searched, and the facts that come back with it.
+
+A person's word outranks the crew's: it is the cause, and what the crew had said otherwise is kept as such,
+and offered to nobody as the cause.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from incidents import signals
+from incidents.models import Incident, MemoryEntry
+from incidents.redaction import clean, clean_tree
+
+# Who says what the cause was. `readings`: the crew, with a quote that code found in what was read.
+Source = Literal["person", "readings", "crew"]
+CONFIRMED = "CONFIRMED"
+
+
+def compose(incident: Incident) -> tuple[str, dict[str, Any]]:
+    """Text and facts of an incident as it is now.
+
+    Facts of the crew (`actions` with their outcomes, `evidence`) come by `signals.facts_wanted`.
+    """
+    systems = _systems(incident)
+    target = incident.target
+    facts: dict[str, Any] = {"actions": [], "evidence": []}
+    told: list[tuple[Any, Any]] = signals.facts_wanted.send(Incident, incident=incident)
+    for _, said in told:
+        facts.update(said)
+    payload = {
+        "incident_id": incident.pk,
+        "signature": signature_of(incident.alert_name, target.key if target else ",".join(systems)),
+        "timestamp": _rfc3339(incident.started_at),
+        "alert_name": incident.alert_name,
+        "description": incident.description,
+        "severity": incident.severity,
+        "affected_systems": systems,
+        "target": target.key if target else None,
+        "target_kind": target.kind if target else None,
+        "root_cause": incident.human_cause or incident.root_cause,
+        "cause_by": _source(incident),
+        "certainty": incident.certainty or None,
+        "crew_cause": incident.root_cause if _is_corrected(incident) else None,
+        "human_confirmed": bool(incident.human_cause),
+        "note": incident.human_note or None,
+        "annotated_by": incident.annotated_by or None,
+        "remediation_taken": incident.remediation_taken,
+        **facts,
+        "resolution_status": incident.resolution_status,
+        "resolution_time_seconds": incident.resolution_seconds,
+        "verdict": incident.verdict,
+        "reopened": incident.reopened,
+    }
+    return clean(_text(incident, payload)), clean_tree(payload)
+
+
+def signature_of(alert_name: str, where: str) -> str:
+    """What makes two incidents the same trouble: the alert, and the target's key (without one: the systems
+    that its alerts name)."""
+    return clean(f"{alert_name}@{where}")[: MemoryEntry.LONGEST_SIGNATURE]
+
+
+def _systems(incident: Incident) -> list[str]:
+    found = [episode.system for episode in incident.episodes.select_related("target")]
+    return sorted({system for system in found if system})
+
+
+def _source(incident: Incident) -> Source | None:
+    if incident.human_cause:
+        return "person"
+    if not incident.root_cause:
+        return None
+    return "readings" if incident.certainty == CONFIRMED else "crew"
+
+
+def _is_corrected(incident: Incident) -> bool:
+    """A person gave another cause than the crew."""
+    crews, persons = incident.root_cause or "", incident.human_cause
+    return bool(crews and persons) and crews.casefold().split() != persons.casefold().split()
+
+
+def _text(incident: Incident, payload: dict[str, Any]) -> str:
+    """A line a fact, without lines for what is not known; a person's words before the crew's."""
+    corrected = payload["crew_cause"]
+    done = "; ".join(f"{each['what']}: {each['outcome']}" for each in payload["actions"])
+    labelled = (
+        ("severity", incident.severity),
+        ("systems", ", ".join(payload["affected_systems"])),
+        ("cause, a person says", incident.human_cause),
+        ("a person notes", incident.human_note),
+        ("cause", None if incident.human_cause else incident.root_cause),
+        ("done", done or incident.remediation_taken),
+        ("verdict", incident.verdict),
+        ("the crew had said, and a person corrected it", corrected),
+    )
+    lines = [incident.alert_name, incident.description]
+    lines += [f"{label}: {fact}" for label, fact in labelled if fact]
+    return "\n".join(line for line in lines if line)
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
