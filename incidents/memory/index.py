@@ -1,56 +1,40 @@
-"""The memory of this process: the lexical index, the vector store, and what of the database they hold."""
+"""The memory of this process: a shelf's store, and what of the database it holds."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import Literal, get_args
 
 import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
-from incidents.memory.embed import Vectors, get_embedder
-from incidents.memory.errors import CollectionMissing, EmbeddingError, MemoryUnavailable
+from incidents.memory.embed import get_embedder
+from incidents.memory.errors import CollectionMissing, EmbeddingError, MemoryUnavailable, ModelReplaced
 from incidents.memory.fuse import Candidate, fuse
-from incidents.memory.lexical import LexicalIndex
+from incidents.memory.store import Asked, Document, Store
 from incidents.memory.words import words
-
-if TYPE_CHECKING:
-    from incidents.memory.store import Store
 
 logger = logging.getLogger(__name__)
 
-POOL_ENTRIES = 100  # candidates of the lexical side; z-scores are taken over them
-POOL_PASSAGES = 200  # of the dense side: an entry has one or two
+# Each an index of its own: what happened before, and what people wrote for such a case.
+Shelf = Literal["past", "runbooks"]
+SHELVES: tuple[Shelf, ...] = get_args(Shelf)
 
 
 class Loaded(Enum):
-    """How much of the database this process has read."""
+    """How much of the database this process has read, or has seen a server to hold."""
 
     NOTHING = "nothing"
     PART = "part"
     ALL = "all"
     FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """What the index holds of one entry. `mark` tells versions of it apart; `vectors`: n x size of the model
-    in use, or None while there are none."""
-
-    key: int
-    incident_id: int | None
-    alert_name: str
-    text: str
-    mark: str
-    vectors: Vectors | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +48,50 @@ class Found:
 class Index:
     """Thread-safe. Knows no database; `sync` feeds it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, shelf: Shelf = "past") -> None:
         self.store = store
-        self.lock = threading.RLock()  # for the lexical index and the marks; the store has its own
+        self.shelf: Shelf = shelf
+        self.lock = threading.RLock()  # for the marks; the store has its own
         self.loading = threading.Lock()
         self.loaded = Loaded.NOTHING
         self.seen: datetime | None = None
-        self.loaded_at = self.refreshed_at = float("-inf")  # time.monotonic()
-        self.has_vectors = False  # there are some that the store should hold
-        self.lost = False  # the store lacks what it should hold; `load` writes it again
-        self._lexical = LexicalIndex()
+        self.looked_at = self.refreshed_at = float("-inf")  # time.monotonic()
+        self.doubtful = True  # whether a server has everything has to be looked at
+        self.lost = False  # it has not
+        self.empty = False  # there is nothing to have
+        self.lacking = False  # a row that is done has no vector that can be searched here
         self._marks: dict[int, str] = {}
 
+    @classmethod
+    def here(cls, shelf: Shelf = "past") -> Index:
+        """A new and empty one inside this process."""
+        from incidents.memory.store_here import HereStore  # noqa: PLC0415 at first use: it imports qdrant_client
+
+        return cls(HereStore(), shelf)
+
+    @classmethod
+    def on_server(cls, shelf: Shelf) -> Index:
+        """What the server of QDRANT_URL holds."""
+        from incidents.memory.store_server import ServerStore  # noqa: PLC0415 at first use
+
+        assert settings.QDRANT_URL is not None  # whoever asks has looked
+        return cls(ServerStore(settings.QDRANT_URL, settings.QDRANT_API_KEY, shelf), shelf)
+
     def __len__(self) -> int:
+        """Entries that this process has put into it."""
         return len(self._marks)
 
     def mark(self, key: int) -> str | None:
         return self._marks.get(key)
+
+    def model(self) -> str:
+        """Whose vectors are searched; the one of the settings while there are none, or the server is away (it
+        refuses another's). Raises EmbeddingError."""
+        try:
+            model = self.store.model()
+        except MemoryUnavailable:
+            model = None
+        return model or get_embedder().name
 
     @contextmanager
     def load(self) -> Iterator[None]:
@@ -93,104 +104,95 @@ class Index:
                 reached = Loaded.ALL
             finally:
                 self.loaded = reached
-                self.loaded_at = time.monotonic()
 
-    def add_words(self, documents: Sequence[Document]) -> None:
-        """Make documents findable by their words."""
-        for document in documents:
-            cut = words(document.text)  # outside the lock: this is the slow part
-            with self.lock:
-                self._lexical.add(document.key, cut)
-                self._marks[document.key] = document.mark
-
-    def add_vectors(self, documents: Sequence[Document], *, fresh: bool = False) -> None:
-        """Write the vectors of those that have some. `fresh`: they are new to the store. Raises
+    def add(self, documents: Sequence[Document]) -> None:
+        """Make documents findable, by their words alone when they have no vectors. Raises
         MemoryUnavailable."""
-        from incidents.memory.store import Entry  # noqa: PLC0415 at first use: it imports qdrant_client
-
-        model = get_embedder().name
-        entries = [
-            Entry(document.key, document.incident_id, document.alert_name, model, document.vectors)
-            for document in documents
-            if document.vectors is not None
-        ]
-        if entries:
-            had, self.has_vectors = self.has_vectors, True  # also when it fails: then a search says so
-            made = self.store.upsert(entries, fresh=fresh)
-            self.lost = self.lost or (made and had)
+        try:
+            made = self.store.write(documents)
+        except CollectionMissing:
+            self.doubtful = True
+            raise
+        self.doubtful = self.doubtful or made
+        self.empty = False
+        if self.store.in_process:  # on a server a process need not know what others wrote
+            with self.lock:
+                self._marks.update((document.key, document.mark) for document in documents)
 
     def remove(self, key: int) -> None:
-        """Forget an entry. Points that a store which is away keeps do no harm: their row is not found."""
+        """Forget an entry. A point that a store which is away keeps does no harm: its row is not found."""
         with self.lock:
-            self._lexical.remove(key)
             self._marks.pop(key, None)
         try:
             self.store.delete(key)
         except MemoryUnavailable as error:
             logger.warning("memory: entry %s is still in the store: %s", key, error)
 
-    def take_over(self, other: Index) -> None:
-        """Hold what `other` holds, in one step."""
+    def beside(self, known: str | None, model: str, size: int) -> tuple[Index, str, bool]:
+        """What will take this one's place; see `Store.beside`."""
+        store, name, is_new = self.store.beside(known, model, size)
+        return Index(store, self.shelf), name, is_new
+
+    def switch(self, other: Index, name: str) -> None:
+        """Hold what `other` holds, in one step: nobody sees half of it."""
+        if not other.store.in_process:
+            self.store.switch(name)
+            self.lost = self.empty = False
+            return
         with self.lock:
             self.store = other.store  # the old one is not closed: a reader may be in it
-            self._lexical, self._marks = other._lexical, other._marks
-            self.seen, self.has_vectors, self.loaded = other.seen, other.has_vectors, other.loaded
+            self._marks = other._marks
+            self.seen, self.loaded, self.lacking = other.seen, other.loaded, other.lacking
 
-    def search(self, query: str, also: Mapping[int, Vectors] | None = None) -> Found:
-        """Entries like `query`. `also`: stored vectors of entries to be judged even when a side would not
-        have named them. Raises MemoryUnavailable when neither side can answer."""
-        if self.loaded is Loaded.ALL and not self._marks:
+    def search(self, query: str, also: Collection[int] = ()) -> Found:
+        """Entries like `query`. `also`: keys to be judged even when a side would not have named them. Raises
+        MemoryUnavailable when nothing can be searched."""
+        if self.store.in_process and self.loaded is Loaded.ALL and not self._marks:
             return Found([], None)  # to embed the query costs more than all the rest
-        dense, error = self._dense(query, also or {})
-        with self.lock:
-            if dense is None and self.loaded in (Loaded.NOTHING, Loaded.FAILED):
-                raise MemoryUnavailable(f"nothing is loaded yet, and: {error}", retryable=True)
-            wanted = (dense or {}).keys() | (also or {}).keys()
-            hits = self._lexical.search(words(query), POOL_ENTRIES, also=wanted)
-        return Found(fuse(dense, hits), error)
-
-    def _dense(self, query: str, also: Mapping[int, Vectors]) -> tuple[dict[int, float] | None, str | None]:
-        """Best cosine by entry, or None and why."""
+        if self.store.in_process and self.loaded in (Loaded.NOTHING, Loaded.FAILED):
+            raise MemoryUnavailable("nothing is loaded yet", retryable=True)
         try:
-            embedder = get_embedder()
-            vector: NDArray[np.float32] = embedder.embed([query])[0]
-            found = self.store.search(vector, POOL_PASSAGES, model=embedder.name) if self.has_vectors else {}
-        except (EmbeddingError, MemoryUnavailable) as error:
-            self.lost = self.lost or isinstance(error, CollectionMissing)
+            return self._search(query, also)
+        except ModelReplaced:
+            return self._search(query, also)
+        except CollectionMissing:
+            if self.empty:
+                return Found([], None)
+            self.doubtful = True
+            raise
+
+    def _search(self, query: str, also: Collection[int]) -> Found:
+        vector, model, error = self._embed(query)
+        asked = Asked(words(query), vector, model, also)
+        scores = self.store.search(asked)
+        return Found(fuse(scores.dense, scores.hits), error)
+
+    def _embed(self, query: str) -> tuple[NDArray[np.float32] | None, str, str | None]:
+        """The query's vector by the model whose vectors are searched, its name, and why there is none."""
+        try:
+            model = self.model()
+            vector: NDArray[np.float32] = get_embedder(model).embed([query])[0]
+        except EmbeddingError as error:
             logger.warning("memory: recalling by words alone: %s", error)
-            return None, str(error)
-        for key, vectors in also.items():
-            if key not in found and vectors.shape[1] == len(vector):
-                found[key] = float((vectors @ vector).max())
-        return found, None
+            return None, "", str(error)
+        return vector, model, None
 
 
 _lock = threading.Lock()
-_index: Index | None = None
+_indexes: dict[Shelf, Index] = {}
 
 
-def get_index() -> Index:
-    """The index of this process, made at first use: importing qdrant_client alone takes half a second."""
-    global _index  # noqa: PLW0603 one memory a process is what this module is for
+def get_index(shelf: Shelf = "past") -> Index:
+    """A shelf's index of this process, made at first use: importing qdrant_client takes half a second."""
     with _lock:
-        if _index is None:
-            _index = Index(make_store())
-        return _index
-
-
-def make_store() -> Store:
-    """A store as the settings say: on a server, or a new and empty one in this process."""
-    from incidents.memory.store import Store  # noqa: PLC0415 at first use
-
-    if settings.QDRANT_URL:
-        return Store.on_server(settings.QDRANT_URL, settings.QDRANT_API_KEY)
-    return Store.here()
+        if shelf not in _indexes:
+            _indexes[shelf] = Index.on_server(shelf) if settings.QDRANT_URL else Index.here(shelf)
+        return _indexes[shelf]
 
 
 def forget_index() -> None:
-    """Let go of the index of this process; the next use makes another. For tests, and after a fork."""
-    global _index  # noqa: PLW0603
+    """Let go of the indexes of this process; the next use makes others. For tests, and after a fork."""
     with _lock:
-        if _index is not None:
-            _index.store.close()
-        _index = None
+        for index in _indexes.values():
+            index.store.close()
+        _indexes.clear()

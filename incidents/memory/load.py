@@ -1,31 +1,32 @@
-"""From the database into the index of this process: at the start, while it runs, and anew."""
+"""What of the database the index holds: at the start of a process, and while it runs."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Literal
 
-from django.db import connection
+from django.conf import settings
+from django.db import DatabaseError, connection
 from django.db.models import Q
 from django.utils import timezone
 
-from incidents.memory.embed import passages
-from incidents.memory.errors import MemoryUnavailable
-from incidents.memory.index import Index, Loaded, get_index, make_store
-from incidents.memory.rows import document, entries, mark, model_in_use
-from incidents.memory.sync import sync
-from incidents.models import MemoryEntry
+from incidents import jobs
+from incidents.memory.errors import EmbeddingError, MemoryUnavailable
+from incidents.memory.index import SHELVES, Index, Loaded, Shelf, get_index
+from incidents.memory.rows import document, entries, mark, model_in_use, model_of
+from incidents.models import Job, MemoryEntry
 from incidents.queue import State, anew
 
 logger = logging.getLogger(__name__)
 
+REBUILD = "rebuild_memory"  # the job
 BATCH_ROWS = 256
 REFRESH_SECONDS = 1.0
-PAUSE_SECONDS = 30  # between attempts to give the store what it lacks
+PAUSE_SECONDS = 30  # between looks at what a server lacks
+MANY = 20_000
 # A row is stamped before its transaction commits, so one older than the newest seen may appear later.
 STRAGGLERS = timedelta(seconds=30)
 
@@ -33,14 +34,24 @@ Status = Literal["connected", "building", "disconnected"]
 
 
 def fill() -> int:
-    """Load every entry of the database into the index of this process; how many. Rows that have no vector of
-    the model in use, and rows that died, wait to be synced again: a start often follows a repaired setting.
-    A store that is away does not stop it: words alone can answer."""
-    index = get_index()
+    """Load every entry of the database into the indexes of this process; how many. With a server it looks
+    whether that has them. Rows that died wait to be synced again, and what was made by another model than the
+    settings', or is missing, is rebuilt in the background: a start often follows a changed setting."""
+    if (advice := wants_server()) is not None:
+        logger.warning("memory: %s", advice)
+    return sum(_fill(shelf) for shelf in SHELVES)
+
+
+def _fill(shelf: Shelf) -> int:
+    index = get_index(shelf)
     with index.load():
-        _revive()
-        done = _load(index, vectors=not _is_complete(index))
-    logger.info("memory: %d entries loaded%s", done, ", the store has yet to get them" * index.lost)
+        _revive(shelf)
+        if index.store.in_process:
+            done = load_all(index, searched(index))
+            logger.info("memory: %d %s loaded", done, shelf)
+        else:
+            done = _look(index)
+    _renew_if_stale(index)
     return done
 
 
@@ -58,127 +69,140 @@ def fill_in_background() -> threading.Thread:
     return thread
 
 
-def refresh() -> int:
-    """Take in rows that another process wrote since the last look; how many. Loads everything the first
-    time, and what the store lost or missed in the background."""
-    index = get_index()
+def refresh(shelf: Shelf = "past") -> int:
+    """Take in rows that another process wrote since the last look; how many. Loads everything the first time.
+    On a server they are there already; if it lost some, they are rebuilt in the background."""
+    index = get_index(shelf)
     index.refreshed_at = time.monotonic()
     if index.loaded in (Loaded.NOTHING, Loaded.FAILED):
-        return fill()
+        return _fill(shelf)
+    if not index.store.in_process:
+        look_again(index)
+        return 0
     if index.loaded is Loaded.PART or index.seen is None:
         return 0  # another thread is loading
-    if index.lost and time.monotonic() - index.loaded_at > PAUSE_SECONDS:
-        fill_in_background()
-        return 0
-    recent = entries().filter(updated_at__gt=index.seen - STRAGGLERS)
-    found = recent.values_list("pk", "content_hash", "model")
-    changed = [pk for pk, content_hash, model in found if index.mark(pk) != mark(content_hash, model)]
+    recent = entries(shelf).filter(updated_at__gt=index.seen - STRAGGLERS)
+    serving = searched(index)
+    found = recent.values_list("pk", "content_hash", "model", "next_model")
+    changed = [
+        pk
+        for pk, content_hash, now, then in found
+        if index.mark(pk) != mark(content_hash, model_of(serving, now, then))
+    ]
     for start in range(0, len(changed), BATCH_ROWS):
         rows = entries().filter(pk__in=changed[start : start + BATCH_ROWS])
-        # On a server the points were written by the process that synced the row.
-        _add(index, list(rows), vectors=index.store.in_process, fresh=False)
+        _add(index, list(rows), serving)
     return len(changed)
 
 
-def refresh_if_due() -> None:
+def refresh_if_due(shelf: Shelf = "past") -> None:
     """`refresh`, at most once a second."""
-    if time.monotonic() - get_index().refreshed_at >= REFRESH_SECONDS:
-        refresh()
-
-
-def rebuild(progress: Callable[[int, int], None] | None = None) -> int:
-    """Embed everything anew from the database, then put a fresh index in the old one's place; how many were
-    embedded. What cannot be embedded keeps the vector it has, and waits. `progress(done, total)`."""
-    keys = list(entries().order_by("pk").values_list("pk", flat=True))
-    embedded = 0
-    for done, pk in enumerate(keys, start=1):
-        entries().filter(pk=pk).exclude(state=State.RUNNING).update(**anew())
-        embedded += sync(pk, again=True)
-        if progress is not None:
-            progress(done, len(keys))
-    _replace(get_index())
-    return embedded
+    if time.monotonic() - get_index(shelf).refreshed_at >= REFRESH_SECONDS:
+        refresh(shelf)
 
 
 def status() -> Status:
-    """For /health: cheap, and not longer than the store's probe waits."""
-    index = get_index()
-    if index.loaded is Loaded.FAILED:
+    """For /health, the worst of the shelves: cheap, and not longer than the store's probe waits."""
+    indexes = [get_index(shelf) for shelf in SHELVES]
+    if any(index.loaded is Loaded.FAILED for index in indexes):
         return "disconnected"
-    if not index.store.in_process:
-        try:
-            index.store.ready()
-        except MemoryUnavailable:
-            return "disconnected"
-        if index.loaded is Loaded.NOTHING:
-            return "connected"  # a process that never recalls never loads
-    return "connected" if index.loaded is Loaded.ALL else "building"
+    if indexes[0].store.in_process:
+        return "connected" if all(index.loaded is Loaded.ALL for index in indexes) else "building"
+    try:
+        indexes[0].store.ready()  # they are on one server
+        for index in indexes:
+            if index.lost:
+                look_again(index)  # another process may have rebuilt it
+    except (DatabaseError, MemoryUnavailable):
+        return "disconnected"
+    return "building" if any(index.lost for index in indexes) else "connected"
 
 
-def _replace(index: Index) -> None:
-    """Load everything from the database into an empty store."""
-    if index.store.in_process:
-        other = Index(make_store())
-        with other.load():
-            _load(other, vectors=True)
-        index.take_over(other)
-        return
-    index.store.drop()
-    with index.load():
-        _load(index, vectors=True)
+def wants_server() -> str | None:
+    """Why this memory should be on a Qdrant server; None when it is well where it is."""
+    if settings.QDRANT_URL or (count := entries().count()) <= MANY:
+        return None
+    return f"{count} entries are many for one process: a Qdrant server (QDRANT_URL) holds more, and for all"
 
 
-def _load(index: Index, *, vectors: bool) -> int:
-    """All rows, in batches; how many. `vectors`: the store lacks them."""
-    index.lost = False
-    if vectors:
-        index.has_vectors = False
+def load_all(index: Index, model: str) -> int:
+    """All rows of the shelf, in batches; how many."""
     done, last = 0, 0
-    while True:
-        rows = entries().filter(pk__gt=last).order_by("pk")[:BATCH_ROWS]
-        batch = list(rows)
-        if not batch:
-            break
+    while batch := list(entries(index.shelf).filter(pk__gt=last).order_by("pk")[:BATCH_ROWS]):
         last = batch[-1].pk
         done += len(batch)
-        try:
-            _add(index, batch, vectors=vectors, fresh=index.store.in_process)
-        except MemoryUnavailable as error:
-            logger.warning("memory: %s", error)
-            vectors, index.lost = False, True
+        _add(index, batch, model)
     index.seen = index.seen or timezone.now()
     return done
 
 
-def _add(index: Index, rows: list[MemoryEntry], *, vectors: bool, fresh: bool) -> None:
-    """Words of `rows`, and their vectors when the store lacks them. Raises MemoryUnavailable after all words
-    were added."""
-    documents = [document(row) for row in rows]
-    index.add_words(documents)
+def _add(index: Index, rows: list[MemoryEntry], model: str) -> None:
+    documents = [document(row, model) for row in rows]
+    index.add(documents)
+    done = (found for row, found in zip(rows, documents, strict=True) if row.state == State.DONE)
+    index.lacking = index.lacking or any(found.vectors is None for found in done)
     newest = max(row.updated_at for row in rows)
     index.seen = max(index.seen or newest, newest)
-    if vectors:
-        index.add_vectors(documents, fresh=fresh)
-    elif any(found.vectors is not None for found in documents):
-        index.has_vectors = True
 
 
-def _is_complete(index: Index) -> bool:
-    """Whether the store holds all that the database has: on a server another process may have loaded it."""
-    if index.store.in_process or index.lost:
-        return False
-    rows = entries().filter(model=model_in_use() or "", vector__isnull=False)
-    wanted = sum(len(passages(text)) for text in rows.values_list("text", flat=True).iterator())
+def _look(index: Index) -> int:
+    """Whether a server has all that was written to it; how many entries it has."""
+    index.looked_at = time.monotonic()
+    expected = entries(index.shelf).filter(state=State.DONE).count()
+    index.empty = expected == 0
     try:
-        return index.store.count() >= wanted
+        there = index.store.count()
     except MemoryUnavailable as error:
         logger.warning("memory: %s", error)
-        return False
+        return 0
+    index.doubtful, index.lost = False, there < expected
+    if index.lost:
+        logger.warning("memory: Qdrant has %d of %d %s", there, expected, index.shelf)
+    return there
 
 
-def _revive() -> None:
-    model = model_in_use()
-    if model is None:
-        return  # nothing can be embedded; those rows would only die again
-    stale = Q(state=State.DEAD) | (Q(state=State.DONE) & ~Q(model=model))
-    entries().filter(stale).update(**anew())
+def look_again(index: Index) -> None:
+    """Where it is not known whether a server has everything, or where it had not."""
+    known = not (index.doubtful or index.lost)
+    if index.store.in_process or known or time.monotonic() - index.looked_at < PAUSE_SECONDS:
+        return
+    _look(index)
+    _renew_if_stale(index)
+
+
+def _renew_if_stale(index: Index) -> None:
+    """Ask for a rebuild when the server lacks entries, or what is searched was made by another model, or by
+    another way to cut words, than today's."""
+    try:
+        replaced = index.store.outdated(model_in_use())
+    except (EmbeddingError, MemoryUnavailable) as error:
+        logger.warning("memory: %s", error)
+        return
+    if not (replaced or index.lost or index.lacking):
+        return
+    going_on = Job.objects.filter(name=REBUILD, state__in=(State.WAITING, State.RUNNING))
+    if not going_on.exists():
+        why = "the embedding model is another one" if replaced else "entries are missing"
+        logger.warning("memory: %s on the shelf %r; rebuilding in the background", why, index.shelf)
+        jobs.request(REBUILD, by="start")
+
+
+def searched(index: Index) -> str:
+    """Whose vectors are searched, or will be; empty when there is none and the settings' model cannot be had.
+    Raises EmbeddingError when it would be asked for."""
+    if index.store.in_process:
+        return index.store.model() or _serving(index.shelf)
+    return index.model()
+
+
+def _serving(shelf: Shelf) -> str:
+    """Whose vectors the rows have: the settings' model if all that have any have its, else the one before."""
+    model = model_in_use() or ""
+    others = entries(shelf).exclude(model="").exclude(model=model)
+    before = others.exclude(next_model=model, next_vector__isnull=False).values_list("model", flat=True)
+    return before.order_by("pk").first() or model
+
+
+def _revive(shelf: Shelf) -> None:
+    if model_in_use() is not None:  # else nothing can be embedded; those rows would only die again
+        entries(shelf).filter(Q(state=State.DEAD)).update(**anew())

@@ -9,11 +9,12 @@ from typing import Any
 
 from django.utils import timezone
 
-from incidents.memory.embed import Vectors
+from incidents.memory.by_name import BY_NAME_ALONE, by_name
+from incidents.memory.errors import MemoryUnavailable
 from incidents.memory.fuse import ABSTAIN_BELOW, Candidate
 from incidents.memory.index import get_index
 from incidents.memory.load import refresh_if_due
-from incidents.memory.rows import entries, stored_vectors
+from incidents.memory.rows import entries
 from incidents.models import MemoryEntry, Verdict
 from incidents.redaction import clean
 
@@ -24,9 +25,13 @@ PROVEN_OF_ALERT = 20
 # is close; it does not lift what is unlike.
 SAME_ALERT = 0.6
 SAME_KIND = 0.2
-CONFIRMED = 0.8
+# A person's word on the cause outranks the proof of an action, and that any other end. What another memory
+# says of its incidents nobody has proved.
+SAID = 0.8
 VERIFIED = 0.4
 BY_HUMAN = 0.2
+NOTED = 0.2
+UNPROVEN = -0.3
 RECENT = 0.3
 RECENT_HALVES_AFTER = timedelta(days=30)
 # Entries of one alert differ mostly by what was learned of each, and the more was learned, the less the text
@@ -35,6 +40,8 @@ SHARE_WITHIN_ALERT = 0.15
 # The name of the alert is evidence by itself, so it counts towards the certainty too.
 SAME_ALERT_CERTAINTY = 0.4
 
+# Of forty rows each further field is felt, and dates most.
+READ = ("kind", "incident_id", "title", "happened_at", "updated_at", "text", "payload")
 BY_WORDS_ALONE = "found by words alone: the vector search did not answer"
 
 
@@ -63,11 +70,17 @@ def recall(
     limit: int = 3,
 ) -> list[Recalled]:
     """The past incidents most like `query`, best first; empty when nothing is like it. Raises
-    MemoryUnavailable when neither vectors nor words can be searched."""
+    MemoryUnavailable when nothing can be searched and no entry has the alert's name."""
     refresh_if_due()
     index = get_index()
     proven = _proven(alert_name)
-    found = index.search(clean(query), also=proven)  # it may be embedded elsewhere
+    try:
+        found = index.search(clean(query), also=proven)  # it may be embedded elsewhere
+        note = (BY_WORDS_ALONE,) if found.dense_error else ()
+    except MemoryUnavailable:
+        found, note = by_name(alert_name), (BY_NAME_ALONE,)
+        if not found.candidates:
+            raise
     chosen = [
         candidate
         for place, candidate in enumerate(found.candidates)
@@ -80,9 +93,9 @@ def recall(
     pairs = [
         (candidate, row)
         for candidate in chosen
-        if (row := rows.get(candidate.key)) is not None and row.incident_id != exclude_incident
+        if (row := rows.get(candidate.key)) is not None
+        and (row.incident_id is None or row.incident_id != exclude_incident)
     ]
-    note = (BY_WORDS_ALONE,) if found.dense_error else ()
     asked = _Asked(alert_name, target_kind, _best_of_alert(pairs), note)
     weighed = sorted((_weigh(*pair, asked) for pair in pairs), key=lambda each: each[0], reverse=True)
     return [recalled for _, recalled in weighed if recalled.score >= ABSTAIN_BELOW][:limit]
@@ -107,20 +120,20 @@ class _Asked:
     note: tuple[str, ...]
 
 
-def _proven(alert_name: str | None) -> dict[int, Vectors]:
-    """Vectors of the latest entries of this alert whose cause a person confirmed or whose end was proven. A
-    hundred later ones that look the same must not crowd them out."""
+def _proven(alert_name: str | None) -> set[int]:
+    """The latest entries of this alert whose cause a person confirmed or whose end was proven. A hundred
+    later ones that look the same must not crowd them out."""
     if not alert_name:
-        return {}
-    of_alert = entries().filter(title=alert_name, incident__isnull=False, vector__isnull=False)
-    confirmed = of_alert.exclude(incident__human_cause="").order_by("-incident_id")[:PROVEN_OF_ALERT]
-    verified = of_alert.filter(incident__verdict=Verdict.VERIFIED).order_by("-incident_id")[:PROVEN_OF_ALERT]
-    rows = {row.pk: row for row in (*confirmed, *verified)}
-    return {pk: vectors for pk, row in rows.items() if (vectors := stored_vectors(row)) is not None}
+        return set()
+    of_alert = entries().filter(title=alert_name, incident__isnull=False).order_by("-incident_id")
+    keys = of_alert.values_list("pk", flat=True)
+    confirmed = keys.exclude(incident__human_cause="")[:PROVEN_OF_ALERT]
+    verified = keys.filter(incident__verdict=Verdict.VERIFIED)[:PROVEN_OF_ALERT]
+    return {*confirmed, *verified}
 
 
 def _rows(keys: Iterable[int]) -> dict[int, MemoryEntry]:
-    rows = entries().defer("vector", "next_vector").filter(pk__in=list(keys))
+    rows = entries().only(*READ).filter(pk__in=list(keys))
     return {row.pk: row for row in rows}
 
 
@@ -130,14 +143,19 @@ def _weigh(candidate: Candidate, row: MemoryEntry, asked: _Asked) -> tuple[float
     same_alert = asked.alert_name is not None and row.title == asked.alert_name
     same_kind = asked.target_kind is not None and row.payload.get("target_kind") == asked.target_kind
     verdict = row.payload.get("verdict")
+    said, corrected = bool(row.payload.get("human_confirmed")), bool(row.payload.get("crew_cause"))
     best = asked.best_of_alert[row.title]
     place = best - SHARE_WITHIN_ALERT * (best - candidate.rank)
     reasons = [
         (same_alert, SAME_ALERT, "same alert"),
         (same_kind, SAME_KIND, "same kind of target"),
-        (bool(row.payload.get("human_confirmed")), CONFIRMED, "a person confirmed the cause"),
+        (said and not corrected, SAID, "a person said the cause"),
+        (said and corrected, SAID, "a person corrected the cause"),
+        (bool(row.payload.get("note")) and not said, NOTED, "a person made a note"),
         (verdict == Verdict.VERIFIED, VERIFIED, "verified"),
         (verdict == Verdict.RESOLVED_BY_HUMAN, BY_HUMAN, "resolved by a person"),
+        (verdict == Verdict.FALSE_ALARM, 0.0, "a false alarm"),
+        (row.kind == MemoryEntry.Kind.IMPORTED, UNPROVEN, "from an earlier memory, unproven"),
         (True, RECENT * 0.5 ** (max(age, timedelta()) / RECENT_HALVES_AFTER), _ago(age)),
     ]
     place += sum(bonus for holds, bonus, _ in reasons if holds)

@@ -9,7 +9,8 @@ from django.db.models import QuerySet
 
 from incidents.memory.embed import Vectors, get_embedder, passages
 from incidents.memory.errors import EmbeddingError
-from incidents.memory.index import Document
+from incidents.memory.index import SHELVES, Shelf
+from incidents.memory.store import Document
 from incidents.models import MemoryEntry
 from incidents.redaction import clean
 
@@ -17,25 +18,44 @@ logger = logging.getLogger(__name__)
 
 UNIT_TOLERANCE = 1e-3
 
+Kind = MemoryEntry.Kind
+KINDS: dict[Shelf, tuple[MemoryEntry.Kind, ...]] = {
+    "past": (Kind.INCIDENT, Kind.IMPORTED),
+    "runbooks": (Kind.RUNBOOK,),
+}
 
-def entries() -> QuerySet[MemoryEntry]:
-    """All of them, typed as what they are: `MemoryEntry.queue` is typed as a manager of the base class."""
-    return QuerySet(MemoryEntry)
+
+def entries(shelf: Shelf | None = None) -> QuerySet[MemoryEntry]:
+    """All of them, or a shelf's; typed as what they are, which `MemoryEntry.queue` is not."""
+    rows: QuerySet[MemoryEntry] = QuerySet(MemoryEntry)
+    return rows if shelf is None else rows.filter(kind__in=KINDS[shelf])
 
 
-def document(row: MemoryEntry) -> Document:
+def shelf_of(row: MemoryEntry) -> Shelf:
+    return next(shelf for shelf in SHELVES if row.kind in KINDS[shelf])
+
+
+def document(row: MemoryEntry, model: str) -> Document:
+    """`row` for an index of `model`'s vectors."""
+    vectors = vectors_of(row, model)
     return Document(
         key=row.pk,
         incident_id=row.incident_id,
         alert_name=clean(row.title),
         text=row.text,
-        mark=mark(row.content_hash, row.model),
-        vectors=stored_vectors(row),
+        mark=mark(row.content_hash, model_of(model, row.model, row.next_model)),
+        vectors=vectors,
+        model="" if vectors is None else model,
     )
 
 
+def model_of(model: str, now: str, then: str) -> str:
+    """`model` when one of a row's two vectors is said to be its, else nothing."""
+    return model if model in (now, then) else ""
+
+
 def mark(content_hash: str, model: str) -> str:
-    """Differs when the text or the vector may differ; `model` is empty while there is no vector."""
+    """Differs when the text or the vector may differ; `model` is empty while there is no vector of it."""
     return f"{content_hash}:{model}"
 
 
@@ -44,12 +64,19 @@ def packed(vectors: Vectors) -> bytes:
     return vectors.astype("<f4").tobytes()
 
 
-def stored_vectors(row: MemoryEntry) -> Vectors | None:
-    """The row's vectors, n x size, when the model in use made them of the row's text; else None."""
-    if row.vector is None or row.model != model_in_use():
-        return None
-    flat = np.frombuffer(bytes(row.vector), dtype="<f4").astype(np.float32)
-    count = len(passages(row.text))
+def vectors_of(row: MemoryEntry, model: str) -> Vectors | None:
+    """The row's vectors, n x size, when `model` made them of the row's text; the newer ones, should it have
+    made both."""
+    if row.next_model == model and row.next_vector is not None:
+        return _unpacked(row.next_vector, row.text)
+    if row.model == model and row.vector is not None:
+        return _unpacked(row.vector, row.text)
+    return None
+
+
+def _unpacked(stored: bytes | memoryview, text: str) -> Vectors | None:
+    flat = np.frombuffer(bytes(stored), dtype="<f4").astype(np.float32)
+    count = len(passages(text))
     if flat.size == 0 or flat.size % count:
         return None
     vectors = flat.reshape(count, -1)
@@ -60,7 +87,8 @@ def stored_vectors(row: MemoryEntry) -> Vectors | None:
 
 
 def model_in_use() -> str | None:
-    """None when it cannot be had; then nothing is said about the vectors that are there."""
+    """The model of the settings; None when it cannot be had, and then nothing is said about the vectors that
+    are there."""
     try:
         return get_embedder().name
     except EmbeddingError as error:

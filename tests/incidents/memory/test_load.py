@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import time
+import sys
 
+import numpy as np
 import pytest
 from pytest_django.fixtures import Settings
 
+from incidents import jobs
 from incidents.memory import (
     MemoryUnavailable,
     fill,
     forget_index,
     get_index,
+    index,
     load,
-    rebuild,
     recall,
     refresh,
     remember,
+    renewal,
     status,
     sync,
+    wants_server,
 )
-from incidents.memory.index import Loaded
+from incidents.memory.by_name import BY_NAME_ALONE
+from incidents.memory.embed import MiniLM
 from incidents.memory.rows import entries
-from incidents.models import MemoryEntry
+from incidents.models import Job, MemoryEntry
 from incidents.queue import State
 from tests.incidents.memory.conftest import MakeIncident
 from tests.incidents.memory.qdrant_server import FakeQdrant
@@ -42,6 +47,19 @@ def remembered(make_incident: MakeIncident) -> list[MemoryEntry]:
         sync(remember(make_incident(name, text)).pk)
     forget_index()
     return list(entries().order_by("pk"))
+
+
+def on_server() -> None:
+    """Everything is there."""
+    fill()
+    work()
+    forget_index()
+
+
+def work() -> None:
+    """Do the jobs that were asked for."""
+    for pk in Job.queue.due().values_list("pk", flat=True):
+        jobs.run(pk)
 
 
 def names(query: str) -> list[str]:
@@ -71,15 +89,11 @@ def test_recall_loads_by_itself(remembered: list[MemoryEntry]) -> None:
     assert names("certificate of the proxy") == ["CertificateExpires"]
 
 
-def test_a_start_revives_what_died_and_what_another_model_made(remembered: list[MemoryEntry]) -> None:
+def test_a_start_revives_what_died(remembered: list[MemoryEntry]) -> None:
     entries().filter(pk=remembered[0].pk).update(state=State.DEAD, error="no such model")
-    entries().filter(pk=remembered[1].pk).update(model="an old model")
     fill()
-    assert set(entries().filter(state=State.WAITING).values_list("pk", flat=True)) == {
-        remembered[0].pk,
-        remembered[1].pk,
-    }
-    assert get_index().store.count() == 2  # never a vector of another model
+    assert entries().get(pk=remembered[0].pk).state == State.WAITING
+    assert not Job.objects.exists()
 
 
 def test_what_another_process_wrote_is_picked_up(
@@ -88,7 +102,7 @@ def test_what_another_process_wrote_is_picked_up(
     fill()
     here = get_index()
     with pytest.MonkeyPatch.context() as elsewhere:
-        elsewhere.setattr("incidents.memory.index._index", None)
+        elsewhere.setattr("incidents.memory.index._indexes", {})
         sync(remember(make_incident("DnsDown", "The resolver does not answer")).pk)
     assert get_index() is here
     assert refresh() == 1
@@ -105,32 +119,10 @@ def test_a_row_that_was_deleted_is_forgotten_when_it_is_met(remembered: list[Mem
     assert get_index().store.count() == 2
 
 
-def test_a_rebuild_embeds_everything_and_swaps(remembered: list[MemoryEntry]) -> None:
-    fill()
-    get_index().store.delete(remembered[0].pk)
-    entries().filter(pk=remembered[1].pk).update(vector=None, model="")
-    steps: list[tuple[int, int]] = []
-    assert rebuild(lambda done, total: steps.append((done, total))) == 3
-    assert steps == [(1, 3), (2, 3), (3, 3)]
-    assert get_index().store.count() == 3
-    assert status() == "connected"
-    assert names("certificate of the proxy") == ["CertificateExpires"]
-
-
-def test_a_rebuild_that_cannot_embed_keeps_the_vectors_it_has(
-    remembered: list[MemoryEntry], settings: Settings
-) -> None:
-    settings.EMBEDDING_MODEL, settings.OPENAI_BASE_URL = "openai:m", "http://127.0.0.1:9/v1"
-    assert rebuild() == 0
-    row = entries().get(pk=remembered[0].pk)
-    assert (row.state, row.model) == (State.WAITING, "all-MiniLM-L6-v2-int8")
-    assert row.vector == remembered[0].vector
-
-
 def test_a_database_that_fails_is_said(
     remembered: list[MemoryEntry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> None:
+    def fail(shelf: str) -> None:
         raise RuntimeError("no database")
 
     monkeypatch.setattr(load, "_revive", fail)
@@ -139,64 +131,125 @@ def test_a_database_that_fails_is_said(
     assert status() == "disconnected"
 
 
-def test_a_server_that_has_everything_is_not_written_again(
-    remembered: list[MemoryEntry], qdrant: FakeQdrant
+def test_a_server_that_has_everything_is_neither_read_nor_written(
+    remembered: list[MemoryEntry], qdrant: FakeQdrant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill()
-    assert len(qdrant.points()) == 3
-    forget_index()
+    on_server()
     qdrant.requests.clear()
-    fill()
+    monkeypatch.setattr(load, "load_all", None)  # a process must not need the texts of all
+    assert fill() == 3
     assert [request for request in qdrant.requests if request[0] == "PUT"] == []
+    assert names("certificate of the proxy") == ["CertificateExpires"]
+    assert len(get_index()) == 0
+
+
+def test_a_new_server_is_filled_in_the_background(remembered: list[MemoryEntry], qdrant: FakeQdrant) -> None:
+    fill()
+    assert status() == "building"
+    work()
+    assert len(qdrant.points()) == 3
+    assert refresh() == 0
+    assert status() == "connected"
     assert names("certificate of the proxy") == ["CertificateExpires"]
 
 
-def test_without_the_server_words_still_answer(remembered: list[MemoryEntry], qdrant: FakeQdrant) -> None:
+def test_a_new_memory_on_a_server_has_nothing_to_say(qdrant: FakeQdrant) -> None:
+    fill()
+    assert status() == "connected"
+    assert names("certificate of the proxy") == []
+    assert not Job.objects.exists()
+
+
+def test_without_the_server_only_the_alerts_name_finds(
+    remembered: list[MemoryEntry], qdrant: FakeQdrant
+) -> None:
     qdrant.down = True
     fill()
     assert status() == "disconnected"
-    found = recall("certificate of the proxy expires")
-    assert [each.alert_name for each in found] == ["CertificateExpires"]
-    assert found[0].dense is None
-    assert "found by words alone: the vector search did not answer" in found[0].why
+    (found,) = recall("the certificate of the proxy", alert_name="CertificateExpires")
+    assert found.alert_name == "CertificateExpires"
+    assert (found.dense, found.lexical) == (None, None)
+    assert BY_NAME_ALONE in found.why
+    for alert_name in (None, "NeverSeen"):
+        with pytest.raises(MemoryUnavailable):
+            recall("certificate of the proxy expires", alert_name=alert_name)
 
 
-def test_without_words_either_it_is_an_error(
-    remembered: list[MemoryEntry], qdrant: FakeQdrant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill()
-    qdrant.down = True
-    get_index().loaded = Loaded.FAILED
-    monkeypatch.setattr(load, "fill", lambda: 0)
-    with pytest.raises(MemoryUnavailable):
-        recall("certificate")
-
-
-def test_what_a_server_missed_or_lost_is_written_again(
+def test_what_a_server_lost_is_written_again(
     remembered: list[MemoryEntry], qdrant: FakeQdrant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(load, "PAUSE_SECONDS", 0)
-    monkeypatch.setattr(load, "fill_in_background", fill)
-    qdrant.down = True
-    fill()
-    qdrant.down = False
-    refresh()
-    assert len(qdrant.points()) == 3
+    on_server()
     qdrant.collections.clear()
-    time.sleep(0.01)
-    recall("certificate of the proxy")
+    qdrant.aliases.clear()
+    with pytest.raises(MemoryUnavailable):
+        recall("certificate of the proxy")
+    refresh()
+    assert status() == "building"
+    monkeypatch.setattr("incidents.memory.embed.MiniLM.embed", None)  # the database has the vectors
+    work()
     refresh()
     assert len(qdrant.points()) == 3
-    assert not get_index().lost
+    assert status() == "connected"
 
 
-def test_a_rebuild_on_a_server_removes_what_is_gone(
-    remembered: list[MemoryEntry], qdrant: FakeQdrant
+def test_who_writes_first_to_a_server_that_lost_all_sees_to_the_others(
+    remembered: list[MemoryEntry],
+    qdrant: FakeQdrant,
+    make_incident: MakeIncident,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(load, "PAUSE_SECONDS", 0)
+    sync(remember(make_incident("DnsDown", "The resolver does not answer")).pk)
+    assert len(qdrant.points()) == 1
+    work()
+    assert len(qdrant.points()) == 4
+
+
+def test_a_process_that_never_recalls_sees_that_another_has_rebuilt(
+    remembered: list[MemoryEntry], qdrant: FakeQdrant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill()
-    remembered[0].incident.delete()
-    assert rebuild() == 2
-    assert len(qdrant.points()) == 2
+    here = dict(index._indexes)
+    assert status() == "building"
+    index._indexes.clear()
+    work()  # elsewhere
+    index._indexes.update(here)
+    monkeypatch.setattr(load, "PAUSE_SECONDS", 0)
+    assert status() == "connected"
+
+
+def test_what_is_remembered_before_a_start_has_loaded_is_of_the_model_that_serves(
+    remembered: list[MemoryEntry], make_incident: MakeIncident, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = "openai:the-old-one"
+    entries().update(model=old)
+    monkeypatch.setattr("incidents.memory.embed.MiniLM.name", property(lambda model: "a new one"))
+    asked: list[str | None] = []
+
+    def get_embedder(name: str | None = None) -> MiniLM:
+        asked.append(name)
+        return MiniLM()
+
+    monkeypatch.setattr(sys.modules["incidents.memory.sync"], "get_embedder", get_embedder)
+    assert sync(remember(make_incident("DnsDown", "The resolver does not answer")).pk)
+    assert asked == [old]
+    assert fill() == 4
+    assert get_index().store.model() == old
+
+
+def test_above_so_many_entries_it_says_that_it_wants_a_server(
+    remembered: list[MemoryEntry],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    settings: Settings,
+) -> None:
+    assert wants_server() is None
+    monkeypatch.setattr(load, "MANY", 2)
+    fill()
+    assert "3 entries are many for one process: a Qdrant server (QDRANT_URL)" in caplog.text
+    settings.QDRANT_URL = "http://127.0.0.1:9"
+    assert wants_server() is None
 
 
 def test_a_process_that_never_recalls_reports_the_server(qdrant: FakeQdrant) -> None:
@@ -210,3 +263,24 @@ def test_loading_in_the_background_ends_connected(remembered: list[MemoryEntry])
     load.fill_in_background().join(20)
     assert status() == "connected"
     assert len(get_index()) == 3
+
+
+def test_vectors_of_another_cut_are_made_again(remembered: list[MemoryEntry]) -> None:
+    entries().filter(pk=remembered[0].pk).update(vector=np.ones(384 + 7, dtype="<f4").tobytes())
+    fill()
+    work()
+    assert len(entries().get(pk=remembered[0].pk).vector or b"") == 384 * 4
+
+
+@pytest.mark.parametrize("home", ["in process", "on a server"])
+def test_what_is_gone_from_the_database_is_gone_from_a_rebuilt_index(
+    remembered: list[MemoryEntry], home: str, request: pytest.FixtureRequest
+) -> None:
+    if home == "on a server":
+        request.getfixturevalue("qdrant")
+    on_server()
+    assert remembered[0].incident is not None
+    remembered[0].incident.delete()
+    renewal.request(by="robin")
+    work()
+    assert get_index().store.count() == 2

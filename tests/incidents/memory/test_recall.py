@@ -6,10 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from pytest_django.fixtures import Settings
 
-from incidents.memory import Recalled, recall, remember, sync
-from incidents.models import Incident
+from incidents.memory import EmbeddingError, Recalled, recall, remember, sync
+from incidents.models import Incident, MemoryEntry
 from tests.incidents.memory.conftest import MakeIncident
 
 pytestmark = pytest.mark.django_db
@@ -67,7 +66,7 @@ def test_it_says_why(make_incident: MakeIncident) -> None:
     assert found.why == (
         "same alert",
         "same kind of target",
-        "a person confirmed the cause",
+        "a person said the cause",
         "verified",
         "3 days ago",
     )
@@ -110,8 +109,13 @@ def test_the_limit_is_kept(make_incident: MakeIncident) -> None:
     assert len(recall("DiskFull nas is full", limit=1)) == 1
 
 
-def test_without_an_embedding_words_still_answer(house: dict[str, Incident], settings: Settings) -> None:
-    settings.EMBEDDING_MODEL, settings.OPENAI_BASE_URL = "openai:m", "http://127.0.0.1:9/v1"
+def test_without_an_embedding_words_still_answer(
+    house: dict[str, Incident], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object, texts: list[str]) -> None:
+        raise EmbeddingError("the model is away", retryable=True)
+
+    monkeypatch.setattr("incidents.memory.embed.MiniLM.embed", fail)
     found = recall("The filesystem of nas is almost full")
     assert found[0].incident_id == house["disk"].pk
     assert found[0].dense is None
@@ -126,3 +130,34 @@ def test_starting_django_imports_neither_the_store_nor_the_model() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def an_imported(make_incident: MakeIncident) -> int:
+    """An entry of another memory that says the same as the incident made here."""
+    twin = make_incident("DiskFull", "nas is full", days=60)
+    entry = remember(twin)
+    entry.kind, entry.key, entry.incident = MemoryEntry.Kind.IMPORTED, f"agent_memory:{twin.pk}", None
+    entry.save()
+    assert sync(entry.pk)
+    return entry.pk
+
+
+def test_what_another_memory_says_comes_after_our_own_and_says_that_nobody_proved_it(
+    make_incident: MakeIncident,
+) -> None:
+    imported = [an_imported(make_incident) for _ in range(2)]
+    own = make_incident("DiskFull", "nas is full", days=60)
+    learn(own)
+    imported.append(an_imported(make_incident))
+    first, *others = recall("nas is full", limit=4)
+    assert first.incident_id == own.pk
+    assert {each.entry_id for each in others} == set(imported)
+    assert all(each.incident_id is None for each in others)
+    assert all("from an earlier memory, unproven" in each.why for each in others)
+
+
+def test_a_persons_word_outranks_a_proof(make_incident: MakeIncident) -> None:
+    verified = make_incident("DiskFull", "nas is full", days=10, verdict="verified")
+    said = make_incident("DiskFull", "nas is full", days=60, human_cause="nas is full")
+    learn(said, verified)
+    assert recall("nas is full")[0].incident_id == said.pk

@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 from pytest_django.fixtures import Settings
 
-from incidents.memory import compose, get_index, recall, remember, sync
+from incidents.memory import get_index, recall, remember, sync
 from incidents.memory.embed import Vectors, unit_rows
-from incidents.memory.rows import entries, stored_vectors
+from incidents.memory.errors import EmbeddingError
+from incidents.memory.recall import BY_WORDS_ALONE
+from incidents.memory.rows import entries, vectors_of
 from incidents.models import Incident
 from incidents.queue import State
 from tests.incidents.memory.conftest import MakeIncident, make_due
 from tests.incidents.memory.qdrant_server import FakeQdrant
 
 pytestmark = pytest.mark.django_db
+MODEL = "all-MiniLM-L6-v2-int8"
 
 
 @pytest.fixture
@@ -31,31 +34,6 @@ def incident(make_incident: MakeIncident) -> Incident:
     )
 
 
-def test_the_text_says_what_is_known_and_nothing_else(incident: Incident) -> None:
-    text, payload = compose(incident)
-    assert text.splitlines() == [
-        "DiskFull",
-        "The root filesystem of nas has 1% left",
-        "severity: warning",
-        "cause: old snapshots",
-        "remediation: removed them",
-        "verdict: verified",
-    ]
-    assert payload["target_kind"] == "docker"
-    assert payload["human_confirmed"] is False
-    assert payload["resolution_status"] == "resolved"
-    assert payload["timestamp"].endswith("Z")
-    assert payload["signature"] == "DiskFull@docker:host/DiskFull"
-
-
-def test_a_persons_cause_comes_before_the_crews(incident: Incident) -> None:
-    incident.human_cause = "a runaway backup"
-    text, payload = compose(incident)
-    assert text.index("confirmed by a person: a runaway backup") < text.index("cause: old snapshots")
-    assert payload["root_cause"] == "a runaway backup"
-    assert payload["human_confirmed"] is True
-
-
 def test_a_remembered_incident_is_embedded_and_found(incident: Incident) -> None:
     entry = remember(incident)
     assert (entry.state, entry.vector) == (State.WAITING, None)
@@ -64,7 +42,7 @@ def test_a_remembered_incident_is_embedded_and_found(incident: Incident) -> None
     assert (entry.state, entry.model) == (State.DONE, "all-MiniLM-L6-v2-int8")
     assert entry.synced_at is not None
     assert len(entry.vector or b"") == 384 * 4
-    vectors = stored_vectors(entry)
+    vectors = vectors_of(entry, MODEL)
     assert vectors is not None
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
     assert [found.incident_id for found in recall("no space left on the nas")] == [incident.pk]
@@ -103,24 +81,15 @@ def test_a_change_of_facts_alone_keeps_the_vector(incident: Incident) -> None:
     assert sync(entry.pk) is True
 
 
-def test_what_another_model_embedded_is_embedded_again(incident: Incident) -> None:
-    entry = remember(incident)
-    sync(entry.pk)
-    entries().filter(pk=entry.pk).update(model="an old model")
-    assert remember(incident).vector is None
-    sync(entry.pk)
-    assert entries().get(pk=entry.pk).model == "all-MiniLM-L6-v2-int8"
-
-
 def test_a_long_incident_has_several_passages(make_incident: MakeIncident) -> None:
     incident = make_incident("LongStory", " ".join(f"line{number} of the story" for number in range(200)))
     entry = remember(incident)
     sync(entry.pk)
     entry.refresh_from_db()
-    vectors = stored_vectors(entry)
+    vectors = vectors_of(entry, MODEL)
     assert vectors is not None
     assert len(vectors) > 3
-    assert get_index().store.count() == len(vectors)
+    assert get_index().store.count() == 1
 
 
 def test_an_embedding_that_fails_for_now_leaves_no_vector_and_is_tried_again(
@@ -190,6 +159,31 @@ def test_rows_wait_for_a_server_that_is_away_and_then_drain(
     make_due()
     assert [sync(entry.pk) for entry in waiting] == [True] * 3
     assert len(qdrant.points()) == 3
+
+
+def test_a_change_of_the_text_drops_the_vectors_of_both_models(incident: Incident) -> None:
+    entry = remember(incident)
+    sync(entry.pk)
+    entries().filter(pk=entry.pk).update(next_model="another", next_vector=b"1234")
+    incident.human_cause = "the UPS firmware floods the log"
+    changed = remember(incident)
+    assert (changed.vector, changed.model, changed.next_vector, changed.next_model) == (None, "", None, "")
+
+
+def test_on_a_server_too_what_cannot_be_embedded_is_found_by_its_words(
+    make_incident: MakeIncident, qdrant: FakeQdrant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sync(remember(make_incident("CertificateExpires", "in three days")).pk)
+
+    def fail(self: object, texts: list[str]) -> Vectors:
+        raise EmbeddingError("the model is away", retryable=True)
+
+    monkeypatch.setattr("incidents.memory.embed.MiniLM.embed", fail)
+    entry = remember(make_incident("DiskFull", "the root filesystem of nas has 1% left"))
+    assert sync(entry.pk) is False
+    found = recall("root filesystem of nas has 1% left")
+    assert [each.entry_id for each in found] == [entry.pk]
+    assert BY_WORDS_ALONE in found[0].why
 
 
 def test_a_wrong_key_is_visible_on_the_row(
