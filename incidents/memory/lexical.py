@@ -1,32 +1,76 @@
-"""BM25 over the words of all entries, in process. Not thread-safe: its owner holds the memory's lock.
+"""BM25 over the words of all entries.
 
-Postings are flat arrays of (slot, count) per word, so a query costs one vector operation a word. A removed
-entry only loses its slot; postings are compacted when a quarter of them point to nothing.
+score = sum over the query's words of query weight * idf * document weight. A document's weights are fixed
+when it is written (its length is measured by a constant, not by the collection's average), so a Qdrant server
+with sparse vectors and `modifier: idf` scores as the index in this process does.
+
+In process postings are flat arrays of (slot, weight) per word, so a query costs one vector operation a word.
+A removed entry only loses its slot; postings are compacted when a quarter of them point to nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-K1 = 1.6
+from incidents.memory.words import families
+
+# Stored weights of another version, of these or of how words are cut, want to be written anew.
+LEXICAL_VERSION = "1"
+K1 = 2.0
 B = 0.75
-# A memory of three incidents cannot tell a rare word from a common one; it is judged like one of fifty.
-LEAST_ENTRIES = 50
+USUAL_LENGTH = 60  # words; what is remembered of an incident has 30 to 100
+K3 = 1.2  # a word said five times in a query does not matter five times as much
+FAMILY_SHARE = 0.5  # of what the same word is worth, a word of the same family is
 COMPACT_ABOVE = 0.25
 COMPACT_LEAST = 64
 
 
+def word_id(word: str) -> int:
+    """A sparse vector's index for `word`: the same for ever, 32 bits."""
+    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest(), "big")
+
+
+def document_weights(words: Sequence[str]) -> dict[str, float]:
+    """What each word of a document, and each family of its words, is worth without its rarity. `words`: as
+    they were cut, repeated as often as they occur."""
+    norm = K1 * (1 - B + B * len(words) / USUAL_LENGTH)
+    counts = Counter([*words, *families(words)])
+    return {word: count * (K1 + 1) / (count + norm) for word, count in counts.items()}
+
+
+def query_weights(words: Sequence[str]) -> dict[str, float]:
+    """How much the query asks for each word, and each family of its words."""
+    weights = {word: _dampened(count) for word, count in Counter(words).items()}
+    related = Counter(families(words))
+    return weights | {name: FAMILY_SHARE * _dampened(count) for name, count in related.items()}
+
+
+def _dampened(count: int) -> float:
+    return count * (K3 + 1) / (count + K3)
+
+
+def rarity(entries: int, holding: int) -> float:
+    """Inverse document frequency of a word that `holding` of `entries` hold; always positive."""
+    return math.log(1 + (entries - holding + 0.5) / (holding + 0.5))
+
+
+def ideal(query: Mapping[str, float], entries: int) -> float:
+    """What an entry of usual length would score that alone holds each word of the query, once."""
+    return sum(query.values()) * rarity(entries, 1) if entries else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """`scores`: BM25 by key, for the best and for all that were asked for. `ideal`: what an entry of average
-    length that holds each word of the query once would score; 0.0 for a query without words."""
+    """`scores`: BM25 by key, for the best and for all that were asked for. `ideal`: what `ideal` says of the
+    query; 0.0 for one without words."""
 
     scores: dict[int, float]
     ideal: float
@@ -35,21 +79,19 @@ class Hits:
 @dataclass(slots=True)
 class _Postings:
     slots: array[int] = field(default_factory=lambda: array("I"))
-    counts: array[int] = field(default_factory=lambda: array("I"))
+    weights: array[float] = field(default_factory=lambda: array("f"))
     alive: int = 0
 
 
 class LexicalIndex:
-    """Entries by integer key. `add` replaces."""
+    """Entries by integer key. `add` replaces. Not thread-safe: its owner holds the memory's lock."""
 
     def __init__(self) -> None:
         self._postings: dict[str, _Postings] = {}
         self._keys: list[int | None] = []
-        self._lengths = array("I")
         self._slots: dict[int, int] = {}
         self._words: dict[int, tuple[str, ...]] = {}
         self._dead: set[int] = set()
-        self._total_length = 0
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -60,17 +102,15 @@ class LexicalIndex:
     def add(self, key: int, words: Sequence[str]) -> None:
         self.remove(key)
         slot = len(self._keys)
-        counts = Counter(words)
-        for word, count in counts.items():
+        weights = document_weights(words)
+        for word, weight in weights.items():
             postings = self._postings.setdefault(word, _Postings())
             postings.slots.append(slot)
-            postings.counts.append(count)
+            postings.weights.append(weight)
             postings.alive += 1
         self._keys.append(key)
-        self._lengths.append(len(words))
         self._slots[key] = slot
-        self._words[key] = tuple(counts)
-        self._total_length += len(words)
+        self._words[key] = tuple(weights)
 
     def remove(self, key: int) -> None:
         """Forget `key`; unknown keys are fine."""
@@ -84,7 +124,6 @@ class LexicalIndex:
                 del self._postings[word]
         self._keys[slot] = None
         self._dead.add(slot)
-        self._total_length -= self._lengths[slot]
         if len(self._dead) > max(COMPACT_LEAST, COMPACT_ABOVE * len(self._keys)):
             self._compact()
 
@@ -92,8 +131,7 @@ class LexicalIndex:
         """The `limit` best entries that share a word, and the scores of `also` whatever they are."""
         if not self._slots:
             return Hits({}, 0.0)
-        query = Counter(words)
-        ideal = sum(times * self._rarity(word) for word, times in query.items())
+        query = query_weights(words)
         scores = self._score(query)
         chosen = np.flatnonzero(scores > 0)
         if len(chosen) > limit:
@@ -102,31 +140,20 @@ class LexicalIndex:
         for key in also:
             slot = self._slots.get(key)
             found.setdefault(key, 0.0 if slot is None else float(scores[slot]))
-        return Hits(found, ideal)
+        return Hits(found, ideal(query, len(self._slots)))
 
-    def _score(self, query: Counter[str]) -> NDArray[np.float64]:
+    def _score(self, query: Mapping[str, float]) -> NDArray[np.float64]:
         """BM25 by slot, 0 for dead ones."""
         scores = np.zeros(len(self._keys))
-        lengths = np.frombuffer(self._lengths, dtype=np.uint32)
-        average = self._total_length / len(self._slots) or 1.0
-        norms = K1 * (1 - B + B * lengths / average)
-        for word, times in query.items():
+        for word, asked in query.items():
             postings = self._postings.get(word)
             if postings is None:
                 continue
             slots = np.frombuffer(postings.slots, dtype=np.uint32)
-            counts = np.frombuffer(postings.counts, dtype=np.uint32)
-            weight = times * self._rarity(word) * (K1 + 1)
-            scores[slots] += weight * counts / (counts + norms[slots])
+            weights = np.frombuffer(postings.weights, dtype=np.float32)
+            scores[slots] += asked * rarity(len(self._slots), postings.alive) * weights
         scores[list(self._dead)] = 0.0
         return scores
-
-    def _rarity(self, word: str) -> float:
-        """Inverse document frequency, positive; highest for a word that no entry holds."""
-        postings = self._postings.get(word)
-        holding = 0 if postings is None else postings.alive
-        entries = max(len(self._slots), LEAST_ENTRIES)
-        return math.log(1 + (entries - holding + 0.5) / (holding + 0.5))
 
     def _compact(self) -> None:
         """Number the living slots anew and drop what points to dead ones."""
@@ -136,10 +163,9 @@ class LexicalIndex:
         for postings in self._postings.values():
             slots = moved[np.frombuffer(postings.slots, dtype=np.uint32)]
             keep = slots >= 0
-            counts = np.frombuffer(postings.counts, dtype=np.uint32)[keep]
+            weights = np.frombuffer(postings.weights, dtype=np.float32)[keep]
             postings.slots = array("I", slots[keep].astype(np.uint32).tobytes())
-            postings.counts = array("I", counts.tobytes())
-        self._lengths = array("I", (self._lengths[slot] for slot in living))
+            postings.weights = array("f", weights.tobytes())
         self._keys = [self._keys[slot] for slot in living]
         self._slots = {key: slot for slot, key in enumerate(self._keys) if key is not None}
         self._dead.clear()

@@ -8,7 +8,8 @@ A compound is kept whole beside its parts, so an exact name still weighs most.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Iterable
+from functools import cache, lru_cache
 
 _TOKEN = re.compile(
     r"""
@@ -46,11 +47,11 @@ _PHRASES = (
     (re.compile(r"(?<=\d)\s*%"), " percent "),
 )
 
-# Words that carry no meaning of their own in an alert or a runbook.
+# Words that carry no meaning of their own in an alert or a runbook. "No" and "not" do: no leader, not ready.
 _STOP_WORDS = """
     about above after again all also am an and any are as at be because been before being between both but by
     can could did do does doing done each eg etc few for from further get gets got had has have having he her
-    here how if in into is it its itself just let may me might more most must my no nor of off on once only or
+    here how if in into is it its itself just let may me might more most must my nor of off on once only or
     other our out over own please same shall she should so some such than that the their them then there these
     they this those through to too under until up upon us use used uses using very was we were what when where
     whether which while who whom why will with within without would you your
@@ -94,6 +95,37 @@ _SAME = {
     "vol": "volume",
 }
 
+# What operations call the same thing in different words, a family a line; the first word names it. A word is
+# in the first family that has it.
+_FAMILIES = """
+    down unreachable unavailable absent disappear missing dead offline lost inaccessible gone stop
+    fail failure error fault faulty unsuccessful problem issue unable cannot
+    slow slowly latency latencies duration delay lag percentile response
+    restart crash crashloop flap reboot loop
+    expire expired expiration expiry renew renewal rotate
+    high exceed above overload excessive many over saturate saturation
+    full exhaust exhaustion space fill capacity
+    low below insufficient few little starve
+    drop discard lose
+    sync synchronise synchronize synchronisation synchronization skew drift clock ntp
+    inode file
+    disk drive volume device storage filesystem mount block
+    reload load configuration bad invalid parse
+    mismatch inconsistent inconsistency differ different divergent match consistent consistently
+    pending wait queue stuck backlog
+    cpu processor throttle core
+    memory ram oom swap heap
+    degraded unhealthy broken damage corrupt
+    leader quorum election member
+    replica replication
+    schedule unschedulable placement
+    ready unready readiness
+    connect connection disconnect
+    permission denied unauthorized forbidden authentication authorization credential token password
+    network nic interface packet link
+    kill evict eviction terminate
+"""
+
 _ENDINGS = ("ation", "ition", "ment", "ness", "ion", "ly")
 _VOWEL = re.compile("[aeiouy]")
 
@@ -122,6 +154,24 @@ def _cut(token: str) -> tuple[str, ...]:
     if len(parts) > 1 and len(token) <= _LONGEST_WHOLE:
         kept.insert(0, lower)
     return tuple(kept)
+
+
+def families(words: Iterable[str]) -> list[str]:
+    """The families of those of `words` that belong to one, as often as they occur. No word is spelled like a
+    family."""
+    names = _family_names()
+    return [names[word] for word in words if word in names]
+
+
+@cache
+def _family_names() -> dict[str, str]:
+    """The name of its family by stem."""
+    names: dict[str, str] = {}
+    for line in _FAMILIES.strip().splitlines():
+        first, *others = line.split()
+        for word in (first, *others):
+            names.setdefault(stem(_SAME.get(word, word)), f"~{first}")
+    return names
 
 
 def _means_something(part: str) -> bool:

@@ -1,4 +1,5 @@
-"""How well recall finds what it should, on documents and queries of your own."""
+"""How well recall finds what it should, on documents and queries of your own, and whether it says so when
+what was asked for is not there."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import math
 import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from incidents.memory.embed import get_embedder, passages
 from incidents.memory.errors import EmbeddingError
-from incidents.memory.index import Document, Index
-from incidents.memory.store import Store
+from incidents.memory.fuse import ABSTAIN_BELOW, Candidate
+from incidents.memory.index import Index
+from incidents.memory.store import Document
 
 TOP = 10
 REPORT_EVERY = 500
@@ -24,8 +27,9 @@ REPORT_EVERY = 500
 
 class Command(BaseCommand):
     help = (
-        "Indexes documents as incidents are indexed, asks queries as recall asks, and prints the quality as "
-        'JSON on the last line. Files are JSON lines: {"id", "text"} and {"id", "text", "relevant": [ids]}.'
+        "Indexes documents as incidents are indexed, asks each query as recall asks, once more while its "
+        "relevant documents are taken out, and prints the quality as JSON on the last line. "
+        'Files are JSON lines: {"id", "text"} and {"id", "text", "relevant": [ids]}.'
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -38,37 +42,54 @@ class Command(BaseCommand):
         if not asked:
             raise CommandError(f"{queries}: no queries")
         try:
-            index = self._build(texts)
-            ranked, seconds = _ask(index, asked, [text["id"] for text in texts])
+            index, documents_by_id = self._build(texts)
+            answers = [_ask(index, query, documents_by_id) for query in asked]
         except EmbeddingError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(json.dumps(score(ranked, [query["relevant"] for query in asked], seconds)))
+        self.stdout.write(json.dumps(score(answers)))
 
-    def _build(self, texts: Sequence[dict[str, Any]]) -> Index:
-        """An index of its own, so that the memory in use is neither read nor touched."""
-        index = Index(Store.here())
+    def _build(self, texts: Sequence[dict[str, Any]]) -> tuple[Index, dict[Any, Document]]:
+        """An index of its own, so that the memory in use is neither read nor touched, and what is in it."""
+        index = Index.here()
         embedder = get_embedder()
+        added: dict[Any, Document] = {}
         with index.load():
             for key, given in enumerate(texts):
                 vectors = embedder.embed(passages(given["text"]))
-                document = Document(key, key, "", given["text"], "", vectors)
-                index.add_words([document])
-                index.add_vectors([document], fresh=True)
+                document = Document(key, key, "", given["text"], "", vectors, embedder.name)
+                index.add([document])
+                added[given["id"]] = document
                 if (key + 1) % REPORT_EVERY == 0:
                     self.stderr.write(f"{key + 1} of {len(texts)} documents embedded")
-        return index
+        return index, added
 
 
-def score(
-    ranked: Sequence[Sequence[Any]], relevant: Sequence[Sequence[Any]], seconds: Sequence[float]
-) -> dict[str, float]:
-    """Means over the queries. `ranked`: ids, best first; `relevant`: the ids that should have come."""
-    pairs = list(zip(ranked, relevant, strict=True))
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """To one query. `ranked`: ids, best first; `relevant`: those that should have come; `abstained`: whether
+    nothing was sure enough; `abstained_without`: the same while the relevant ones were taken out."""
+
+    ranked: Sequence[Any]
+    relevant: Sequence[Any]
+    seconds: float
+    abstained: bool
+    abstained_without: bool
+
+
+def score(answers: Sequence[Answer]) -> dict[str, float | None]:
+    """Means over the queries. Of all times that it abstained `abstention_precision` had nothing to find (None
+    when it never did), of all that had nothing to find it abstained at `abstention_recall`."""
+    pairs = [(answer.ranked, answer.relevant) for answer in answers]
+    rightly = sum(answer.abstained_without for answer in answers)
+    wrongly = sum(answer.abstained for answer in answers)
+    seconds = [answer.seconds for answer in answers]
     return {
         "recall_at_1": round(float(np.mean([_recall(found, wanted, 1) for found, wanted in pairs])), 4),
         "recall_at_5": round(float(np.mean([_recall(found, wanted, 5) for found, wanted in pairs])), 4),
         "ndcg_at_10": round(float(np.mean([_ndcg(found, wanted) for found, wanted in pairs])), 4),
         "p95_ms": round(float(np.percentile(seconds, 95)) * 1000, 2),
+        "abstention_precision": round(rightly / (rightly + wrongly), 4) if rightly + wrongly else None,
+        "abstention_recall": round(rightly / len(answers), 4),
     }
 
 
@@ -82,17 +103,29 @@ def _ndcg(found: Sequence[Any], wanted: Sequence[Any]) -> float:
     return reached / sum(gains[: len(set(wanted))])
 
 
-def _ask(
-    index: Index, asked: Sequence[dict[str, Any]], ids: Sequence[Any]
-) -> tuple[list[list[Any]], list[float]]:
-    """The ids found for each query, best first, and the seconds each took."""
-    ranked, seconds = [], []
-    for query in asked:
-        started = time.perf_counter()
-        found = index.search(query["text"])
-        seconds.append(time.perf_counter() - started)
-        ranked.append([ids[candidate.key] for candidate in found.candidates[:TOP]])
-    return ranked, seconds
+def _ask(index: Index, query: dict[str, Any], documents: dict[Any, Document]) -> Answer:
+    """Ask it as it is, then while what is relevant is really out of the index: no word of it counts."""
+    started = time.perf_counter()
+    candidates = index.search(query["text"]).candidates
+    seconds = time.perf_counter() - started
+    ids = {document.key: given for given, document in documents.items()}
+    relevant = [documents[given] for given in set(query["relevant"]) if given in documents]
+    for document in relevant:
+        index.remove(document.key)
+    without = index.search(query["text"]).candidates
+    if relevant:
+        index.add(relevant)
+    return Answer(
+        ranked=[ids[candidate.key] for candidate in candidates[:TOP]],
+        relevant=query["relevant"],
+        seconds=seconds,
+        abstained=_abstains(candidates),
+        abstained_without=_abstains(without),
+    )
+
+
+def _abstains(candidates: Sequence[Candidate]) -> bool:
+    return all(candidate.confidence < ABSTAIN_BELOW for candidate in candidates)
 
 
 def _read(path: Path, keys: Sequence[str]) -> list[dict[str, Any]]:

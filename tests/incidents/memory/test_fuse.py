@@ -60,7 +60,7 @@ def test_noise_between_twins_is_not_blown_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dense", "lexical"), [(0.3, 0.1), (0.4, 0.25), (0.45, None), (None, 0.3), (None, None)]
+    ("dense", "lexical"), [(0.3, 0.1), (0.35, 0.14), (0.25, None), (None, 0.1), (None, None)]
 )
 def test_what_is_unlike_is_below_the_threshold(dense: float | None, lexical: float | None) -> None:
     assert confidence(dense, lexical) < ABSTAIN_BELOW

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from incidents.memory.words import stem, words
+from incidents.memory.words import families, stem, words
 
 
 def test_a_name_in_camel_case_is_kept_whole_and_cut() -> None:
@@ -70,6 +70,18 @@ def test_error_codes_and_percentages_keep_their_number() -> None:
 
 def test_stop_words_and_serial_numbers_are_left_out() -> None:
     assert words("it is the 1700000000000 of 4f2a91bb03cd77e1") == []
+
+
+def test_what_says_no_is_kept() -> None:
+    assert words("no leader") == ["no", "leader"]
+
+
+def test_different_words_for_the_same_trouble_are_of_one_family() -> None:
+    [down] = set(families(words("the target is down")))
+    assert down in families(words("targets are unreachable"))
+    assert down in families(words("has disappeared from target discovery"))
+    assert down not in families(words("the target is slow"))
+    assert down not in words("down ~down")
 
 
 def test_text_without_words_has_none() -> None:
