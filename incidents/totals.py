@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django.db.models import Count, Sum
-
-from incidents.models import SEVERITIES, Incident, Verdict
+from incidents import tally
+from incidents.counts import IN_PROGRESS
+from incidents.models import RESOLUTION_STATUS, SEVERITIES, Verdict
+from incidents.tally import MICRO, Series
 
 SUCCESSES = (Verdict.VERIFIED, Verdict.CLEARED_BEFORE_ACTION)
 
@@ -18,37 +20,39 @@ class Totals:
     incidents: int
     by_severity: dict[str, int]
     by_verdict: dict[str, int]
+    by_status: dict[str, int]
+    by_source: dict[str, int]
     success_rate: float | None
     fixed_by_crew_rate: float | None
     avg_resolution_seconds: float | None
 
 
-def totals() -> Totals:
-    """One pass over the table."""
-    rows = (
-        Incident.objects.order_by()
-        .values("severity_class", "verdict")
-        .annotate(n=Count("id"), timed=Count("resolution_seconds"), seconds=Sum("resolution_seconds"))
-    )
+def totals(counted: Mapping[Series, int] | None = None) -> Totals:
+    """From the tally, which is read for it unless it is given; never from the table of incidents."""
+    counted = tally.read() if counted is None else counted
     by_severity = dict.fromkeys(SEVERITIES, 0)
-    by_verdict = dict.fromkeys(Verdict.values, 0)
-    in_progress, timed, seconds = 0, 0, 0.0
-    for row in rows:
-        by_severity[row["severity_class"]] += row["n"]
-        if row["verdict"] is None:
-            in_progress += row["n"]
-            continue
-        by_verdict[row["verdict"]] += row["n"]
-        if row["verdict"] in SUCCESSES and row["timed"]:
-            timed, seconds = timed + row["timed"], seconds + row["seconds"]
-    counted = sum(by_verdict.values()) - by_verdict[Verdict.FALSE_ALARM]
+    by_verdict = {IN_PROGRESS: 0, **dict.fromkeys(Verdict.values, 0)}
+    by_source: dict[str, int] = {}
+    for series, amount in counted.items():
+        if series[0] == "incidents":
+            _name, severity, verdict, source = series
+            by_severity[severity] += amount
+            by_verdict[verdict] += amount
+            by_source[source] = by_source.get(source, 0) + amount
+    by_status = dict.fromkeys(RESOLUTION_STATUS.values(), 0)
+    for verdict, count in by_verdict.items():
+        by_status[RESOLUTION_STATUS[None if verdict == IN_PROGRESS else verdict]] += count
+    closed = sum(by_verdict.values()) - by_verdict[IN_PROGRESS] - by_verdict[Verdict.FALSE_ALARM]
+    proved = counted.get(("proved", "count"), 0)
     return Totals(
         incidents=sum(by_severity.values()),
         by_severity=by_severity,
-        by_verdict={"in_progress": in_progress, **by_verdict},
-        success_rate=_share(sum(by_verdict[each] for each in SUCCESSES), counted),
-        fixed_by_crew_rate=_share(by_verdict[Verdict.VERIFIED], counted),
-        avg_resolution_seconds=seconds / timed if timed else None,
+        by_verdict=by_verdict,
+        by_status=by_status,
+        by_source=by_source,
+        success_rate=_share(sum(by_verdict[each] for each in SUCCESSES), closed),
+        fixed_by_crew_rate=_share(by_verdict[Verdict.VERIFIED], closed),
+        avg_resolution_seconds=counted[("proved", "sum")] / MICRO / proved if proved else None,
     )
 
 

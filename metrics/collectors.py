@@ -1,128 +1,96 @@
-"""The `ai_agents_*` metrics, read from the database at each scrape: exact, the same from every replica."""
+"""The `ai_agents_*` metrics, read from the database at each scrape: exact, the same from every replica.
+
+Three statements, whatever there is: the tally (`counted`), what stands now (`state`), the last incidents.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from datetime import UTC
 
 from django.conf import settings
-from django.db.models import Count, F, Q, QuerySet, Value
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from agents.models import Action
-from incidents import memory
-from incidents.models import MemoryEntry, Notification
-from incidents.queue import State
-from incidents.totals import totals
+from incidents import memory, tally
+from incidents.models import RESOLUTION_STATUS, Incident, MemoryEntry
+from incidents.totals import Totals, totals
+from metrics import counted, state
+from metrics.families import gauge, gauges
 
-UNDONE = (State.WAITING, State.RUNNING, State.DEAD)
-
-
-class IncidentCollector(Collector):
-    """Incidents, and how well they ended. One query."""
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        found = totals()
-        yield gauge("ai_agents_incidents_total", "Incidents in the database", found.incidents)
-        yield gauge(
-            "ai_agents_success_rate",
-            "Share of closed incidents that are proved gone, 0 to 1; NaN while none is closed",
-            found.success_rate,
-        )
-        yield gauge(
-            "ai_agents_fixed_by_crew_rate",
-            "Share of closed incidents that the crew fixed, with proof, 0 to 1; NaN while none is closed",
-            found.fixed_by_crew_rate,
-        )
-        yield gauge(
-            "ai_agents_avg_resolution_seconds",
-            "Mean time from an alert's start to the proof; NaN while there is none",
-            found.avg_resolution_seconds,
-        )
-        yield labelled(
-            "ai_agents_incidents_by_severity", "Incidents by class of severity", "severity", found.by_severity
-        )
-        yield labelled(
-            "ai_agents_incidents_by_verdict",
-            "Incidents by verdict; in_progress has none yet",
-            "verdict",
-            found.by_verdict,
-        )
+RECENT = 20
 
 
-class WorkCollector(Collector):
-    """What waits: actions, messages, memory. One query."""
+class FleetCollector(Collector):
+    """What all processes did, and what stands."""
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        found = work()
-        actions = {status: found.get(("action", status), 0) for status in Action.Status.values}
-        yield labelled("ai_agents_actions", "Actions by status", "status", actions)
-        yield gauge(
-            "ai_agents_approvals_waiting",
-            "Actions that wait for a person",
-            actions[Action.Status.AWAITING_APPROVAL],
-        )
-        yield gauge(
-            "ai_agents_notifications_unsent",
-            "Messages that were not sent yet, given-up ones included",
-            sum(found.get(("notification", state), 0) for state in UNDONE),
-        )
-        yield gauge(
-            "ai_agents_memory_entries",
-            "Incidents that are remembered",
-            sum(found.get(("memory", state), 0) for state in State.values),
-        )
-        yield gauge(
-            "ai_agents_memory_unsynced",
-            "Remembered incidents that the index lacks or has in an older form",
-            sum(found.get(("memory", state), 0) for state in UNDONE),
-        )
+    def collect(self) -> Iterator[Metric]:
+        found = tally.read()
+        yield from _incidents(totals(found))
+        yield from counted.families(found)
+        yield from state.families(found["memory", MemoryEntry.Kind.INCIDENT])
+        yield _recent()
 
 
 class ProgramCollector(Collector):
     """The program itself. No query."""
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         yield gauge(
             "ai_agents_memory_connected",
             "1 when the memory's index answers, else 0",
             int(memory.status() == "connected"),
         )
-        yield labelled("ai_agents_build_info", "Always 1; the version", "version", {settings.VERSION: 1})
+        yield gauges("ai_agents_build_info", "Always 1; the version", ("version",), {(settings.VERSION,): 1})
 
 
-def work() -> dict[tuple[str, str], int]:
-    """Rows by (kind, state) in one query: `action`, `notification` and `memory`."""
-    # An escalation before its time may never be told.
-    waits = Q(kind=Notification.Kind.ESCALATION, state=State.WAITING, attempts=0)
-    kinds: dict[str, tuple[QuerySet[Any], str]] = {
-        "action": (Action.objects.all(), "status"),
-        "notification": (Notification.objects.exclude(waits), "state"),
-        "memory": (MemoryEntry.objects.all(), "state"),
+def _incidents(found: Totals) -> Iterator[Metric]:
+    """The seed's gauges, and their like."""
+    yield gauge("ai_agents_incidents_total", "Incidents in the database", found.incidents)
+    yield gauge(
+        "ai_agents_success_rate",
+        "Share of closed incidents that are proved gone, 0 to 1; NaN while none is closed",
+        found.success_rate,
+    )
+    yield gauge(
+        "ai_agents_fixed_by_crew_rate",
+        "Share of closed incidents that the crew fixed, with proof, 0 to 1; NaN while none is closed",
+        found.fixed_by_crew_rate,
+    )
+    yield gauge(
+        "ai_agents_avg_resolution_seconds",
+        "Mean time from an alert's start to the proof; NaN while there is none",
+        found.avg_resolution_seconds,
+    )
+    by = {
+        "severity": ("Incidents by class of severity", found.by_severity),
+        "verdict": ("Incidents by verdict; in_progress has none yet", found.by_verdict),
+        "status": ("Incidents by resolution status", found.by_status),
+        "source": ("Incidents by the sender of their first alert", found.by_source),
     }
-    parts = [
-        rows.order_by()
-        .values(rows_of=Value(kind), stands=F(column))
-        .annotate(n=Count("pk"))
-        .values_list("rows_of", "stands", "n")
-        for kind, (rows, column) in kinds.items()
-    ]
-    return {(kind, state): n for kind, state, n in parts[0].union(*parts[1:], all=True)}
+    for label, (help_text, values) in by.items():
+        name = f"ai_agents_incidents_by_{label}"
+        yield gauges(name, help_text, (label,), {(key,): value for key, value in values.items()})
 
 
-def gauge(name: str, help_text: str, value: float | None) -> GaugeMetricFamily:
-    """A gauge without labels; what is not known is NaN."""
-    return GaugeMetricFamily(name, help_text, value=math.nan if value is None else value)
+def _recent() -> Metric:
+    labels = ("incident", "alert_name", "severity", "status", "verdict", "target", "opened")
+    rows = Incident.objects.newest_first().values_list(
+        "pk", "alert_name", "severity_class", "verdict", "target__key", "opened_at"
+    )
+    values = {
+        (
+            str(pk),
+            name,
+            severity,
+            RESOLUTION_STATUS[verdict],
+            verdict or "",
+            target or "",
+            opened.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        ): 1
+        for pk, name, severity, verdict, target, opened in rows[:RECENT]
+    }
+    return gauges("ai_agents_incident_info", f"Always 1; the last {RECENT} incidents", labels, values)
 
 
-def labelled(name: str, help_text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
-    """A gauge with one label."""
-    family = GaugeMetricFamily(name, help_text, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], value)
-    return family
-
-
-COLLECTORS: tuple[type[Collector], ...] = (IncidentCollector, WorkCollector, ProgramCollector)
+COLLECTORS: tuple[type[Collector], ...] = (FleetCollector, ProgramCollector)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from incidents import counts, tally
 from incidents.models import Episode, Incident, Target, Verdict
 from incidents.severity import severity_class
 
@@ -15,7 +16,7 @@ def an_incident(verdict: Verdict | None = None, *, seconds: float | None = None,
     """An open incident, or with a verdict a closed one; `seconds` is how long it took to its proof."""
     severity = fields.pop("severity", "critical")
     ended = START + timedelta(seconds=seconds or 60) if verdict else None
-    return Incident.objects.create(
+    incident = Incident.objects.create(
         **{
             "source": "alertmanager",
             "alert_name": "ServiceDown",
@@ -30,6 +31,16 @@ def an_incident(verdict: Verdict | None = None, *, seconds: float | None = None,
             **fields,
         }
     )
+    count(incident)
+    return incident
+
+
+def count(incident: Incident) -> None:
+    """As the services would have."""
+    verdict, incident.verdict = incident.verdict, None
+    changes = counts.opened([incident])
+    incident.verdict = verdict
+    tally.add([*changes, *(counts.judged(incident, None) if verdict else [])])
 
 
 def an_episode(incident: Incident, **fields: Any) -> Episode:

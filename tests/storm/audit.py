@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from tests.totals import differences
+
 from .engine import Call
 from .outages import SLOW, Alert, Outage
 from .records import QUEUES, Records, seconds
@@ -53,6 +55,7 @@ def audit(records: Records, ledger: Ledger, outages: list[Outage], calls: list[C
         "executions above one an action": list(_executions(records, calls)),
         "claimed and not done": list(_false_claims(records, calls)),
         "left undone": list(_undone(records)),
+        "totals that are not exact": differences(records.rows),
     }
     result.incidents = records.count("incidents_incident")
     result.actions = records.count("agents_action WHERE executing_at IS NOT NULL")
