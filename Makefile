@@ -1,7 +1,7 @@
 # `make run` and `make test` work on a machine that has Python and nothing else of ours.
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types fast-tests demo bench fuzz injection storm test-model clean
+.PHONY: help run test check lint types fast-tests demo bench fuzz injection storm test-model dashboards clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -24,6 +24,7 @@ help:
 	@echo "make injection  hostile texts by every way into the crew, with a model that obeys; a quarter of an hour"
 	@echo "make storm   thousands of alerts while everything is killed a hundred times; a quarter of an hour a mode"
 	@echo "make test-model  the crew with a real model of 135M parameters; compiles llama.cpp first, half an hour, once"
+	@echo "make dashboards  writes metrics/grafana/*.json anew from metrics/dashboards"
 	@echo "make clean   remove what was built, never var/"
 
 run: $(RUNS)
@@ -62,6 +63,9 @@ storm: $(CHECKS)
 # Not part of `make test`, which may skip nothing where everything is demanded.
 test-model: $(CHECKS) $(MODEL)
 	HOMELAB_MODEL_PYTHON=$(VENV_MODEL)/bin/python $(PY) -m pytest -s tests/model
+
+dashboards: $(RUNS)
+	$(PY) -m metrics.dashboards
 
 clean:
 	rm -rf $(VENV) $(VENV_MODEL) .mypy_cache .ruff_cache .pytest_cache .hypothesis

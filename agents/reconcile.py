@@ -21,7 +21,7 @@ from agents.contested import LAG
 from agents.reading import ExpressionState
 from agents.tools import alertmanager
 from agents.tools.base import ToolError
-from incidents import intake, jobs, notifications, services
+from incidents import intake, jobs, notifications, services, tally, turns
 from incidents.alertmanager import DEFAULT_SOURCE, Alert
 from incidents.models import Delivery, Episode, Incident, Verdict
 
@@ -48,6 +48,7 @@ def run() -> dict[str, Any]:
         listing = alertmanager.listing()
     except ToolError as error:
         return {**before, "error": str(error)}
+    turns.heartbeat("reconciliation")
     now = timezone.now()
     polls = [*map(datetime.fromisoformat, before.get("polls", [])), now][-POLLS:]
     with transaction.atomic():  # what is adopted is told, or adopted again
@@ -62,7 +63,11 @@ def run() -> dict[str, Any]:
 
 @transaction.atomic
 def open_missed(listing: alertmanager.Listing, *, quiet: bool) -> list[int]:
-    """Open active alerts for which no episode is; `quiet` adopts them. Their incidents."""
+    """Open active alerts for which no episode is; `quiet` adopts them. Their incidents.
+
+    Alerts about this program are left out: they are routed past it on purpose. One of them fires because of
+    what is found here, and would be found itself.
+    """
     # Whatever source brought it: an alert must not open a second incident because it is listed, too.
     fingerprints = [alert.fingerprint for alert in listing.active]
     rows = Episode.objects.firing().filter(fingerprint__in=fingerprints).select_related("incident")
@@ -74,7 +79,9 @@ def open_missed(listing: alertmanager.Listing, *, quiet: bool) -> list[int]:
         missed = [
             alert
             for alert in group
-            if alert.starts_at < old and _is_missed(alert, known.get(alert.fingerprint))
+            if alert.starts_at < old
+            and not alert.is_about_us
+            and _is_missed(alert, known.get(alert.fingerprint))
         ]
         if missed:
             here = [known[alert.fingerprint] for alert in group if alert.fingerprint in known]
@@ -122,6 +129,8 @@ def _open_group(key: str, missed: list[Alert], here: list[Episode], *, quiet: bo
     opened = intake.apply_alerts(
         source=DEFAULT_SOURCE, alerts=missed, group_key=key, quiet=quiet, beside=beside
     )
+    if not quiet:
+        tally.add([tally.one("reconciled", "found", times=len(missed))])
     fresh = _fingerprints([alert.fingerprint for alert in missed])
     fresh.filter(first_seen_at__gte=began).update(polled=True, listed_at=began)
     return opened
@@ -157,7 +166,10 @@ def _end_unlisted(polls: list[datetime]) -> int:
     gone = Episode.objects.firing().filter(
         Q(polled=True, listed_at__lt=missing_twice) | delivered, source=DEFAULT_SOURCE
     )
-    return len(intake.apply_alerts(source=DEFAULT_SOURCE, alerts=[findings.over(row) for row in gone]))
+    alerts = [findings.over(row) for row in gone]
+    with transaction.atomic():
+        tally.add([tally.one("reconciled", "ended", times=len(alerts))])
+        return len(intake.apply_alerts(source=DEFAULT_SOURCE, alerts=alerts))
 
 
 def _gap() -> timedelta:

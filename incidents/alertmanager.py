@@ -28,6 +28,8 @@ MAX_FINGERPRINT = 64
 ZERO_YEAR = 1
 # Alerts that fire all the time to show that the road is open; their silence is the news.
 WATCHDOGS = frozenset({"watchdog", "deadmansswitch", "deadmanssnitch", "deadman"})
+# What metrics/prometheus/alerts.yml puts on alerts about this program.
+COMPONENT = "homelab-ai-agents"
 
 
 class PayloadError(ValueError):
@@ -73,6 +75,10 @@ class Alert:
     @property
     def is_watchdog(self) -> bool:
         return is_watchdog_name(self.name)
+
+    @property
+    def is_about_us(self) -> bool:
+        return self.labels.get("component") == COMPONENT
 
 
 @dataclass(frozen=True)

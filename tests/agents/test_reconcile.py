@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from django.utils import timezone
 
 from agents import contested, proof, reconcile
@@ -219,6 +221,20 @@ def test_what_is_silenced_opens_nothing(checked: FakeAlertmanager) -> None:
     checked.alerts = [active("a", status={"state": "suppressed", "silencedBy": ["x"]})]
     poll()
     assert not Incident.objects.exists()
+
+
+def test_alerts_about_this_program_are_not_missed(checked: FakeAlertmanager) -> None:
+    """They are routed past it; AIAgentsDeliveriesMissed would find itself."""
+    rules = yaml.safe_load((Path(__file__).parents[2] / "metrics/prometheus/alerts.yml").read_text())
+    [missed] = [
+        rule
+        for group in rules["groups"]
+        for rule in group["rules"]
+        if rule["alert"] == "AIAgentsDeliveriesMissed"
+    ]
+    checked.alerts = [active("a", labels={"alertname": missed["alert"], **missed["labels"]}), active("b")]
+    poll()
+    assert Episode.objects.get().fingerprint == "b"
 
 
 def test_an_alert_that_another_sender_brought_is_not_opened_twice(checked: FakeAlertmanager) -> None:
