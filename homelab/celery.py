@@ -3,21 +3,29 @@
 Beat sends two hints a second, and each expires: while the pool is busy they must not pile up, for one
 sweep finds all that ten would have found. Several beats do no harm: a sweep takes its turn in the database.
 
+A task goes on in the trace of who sent its message, and in the name of the request that led there.
+
 Before a long backlog a worker may come to each of those hints only when it has expired. So who has done a
 task and has seen no sweep for some seconds does one.
 """
 
 import os
+import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from celery import Celery, Task
-from celery.signals import setup_logging, task_postrun
+from celery.signals import setup_logging, task_postrun, task_prerun
+from celery.states import FAILURE
+
+from incidents import tracing
 
 SWEEPS = ("incidents.tasks.sweep_records", "agents.tasks.sweep_crew")
 SWEEP_SECONDS = 1.0
 SWEEP_EXPIRES = 5
 SWEEP_OVERDUE = 3.0
+_running = threading.local()  # the scope of the task that this thread runs
 _swept: dict[str, float] = {}  # time.monotonic() of this process's last sweep of a kind
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "homelab.settings")
@@ -27,6 +35,23 @@ app.autodiscover_tasks()
 app.conf.beat_schedule = {
     name: {"task": name, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_EXPIRES}} for name in SWEEPS
 }
+
+
+@task_prerun.connect
+def go_on(task: Task[Any, Any], **_: Any) -> None:
+    scope = ExitStack()
+    queue = (task.request.delivery_info or {}).get("routing_key") or ""
+    span = scope.enter_context(tracing.processing(queue, task.request.headers or {}))
+    _running.scope = (scope, span)
+
+
+@task_postrun.connect
+def go_no_further(task: Task[Any, Any], state: str, **_: Any) -> None:
+    scope, span = vars(_running).pop("scope", (None, None))
+    if span is not None and state == FAILURE:
+        tracing.failed(span, "task")
+    if scope is not None:
+        scope.close()
 
 
 @task_postrun.connect

@@ -21,8 +21,8 @@ from agents.reasoners.openai import ModelError
 from agents.reasoners.rungs import Rung
 from agents.tools import INTEGRATIONS
 from agents.tools.base import Health
-from homelab import banner, env, firstrun, fitness, listen
-from incidents import channels
+from homelab import banner, env, firstrun, fitness, listen, tracing
+from incidents import channels, memory
 from incidents.models import Episode
 
 TIMEOUT = 5
@@ -35,12 +35,13 @@ def examine() -> Iterator[tuple[str, Health]]:
     yield "database", database
     yield "server", check_server()
     yield "secrets", check_secrets()
-    yield "memory", check_memory()
+    yield "memory", check_memory(readable=bool(database.ok))
     for rung in rungs.configured():
         yield rung.name, check_rung(rung, readable=bool(database.ok))
     if not rungs.configured():
         yield "model", Health(None, banner.ladder())
     yield "notifications", check_notifications()
+    yield "traces", check_traces()
     for name, integration in sorted(INTEGRATIONS.items()):
         if name == "memory":
             continue  # it would tell of the memory of this command, which is empty; see above
@@ -83,8 +84,8 @@ def check_server() -> Health:
         return Health(None, f"does not run at {url}")
     if body.get("service") != settings.SERVICE_NAME:
         return Health(None, f"something else answers at {url}")
-    memory = body.get("memory", {}).get("status", "unknown")
-    detail = f"{body.get('status')} at {url}, memory {memory}"
+    remembered = body.get("memory", {}).get("status", "unknown")
+    detail = f"{body.get('status')} at {url}, memory {remembered}"
     return Health(answer.status_code == HTTPStatus.OK, detail, body.get("version"))
 
 
@@ -96,10 +97,12 @@ def check_secrets() -> Health:
     return Health(not wrong, "; ".join(wrong) or "read by their owner alone")
 
 
-def check_memory() -> Health:
+def check_memory(*, readable: bool) -> Health:
     """The Qdrant server. Without one the memory is in the web process, whose health tells of it."""
     if settings.QDRANT_URL is None:
-        return Health(None, "in the web process (QDRANT_URL is not set), filled from the database")
+        here = "in the web process (QDRANT_URL is not set), filled from the database"
+        advice = memory.wants_server() if readable else None
+        return Health(None, f"{here}; {advice}" if advice else here)
     key = {"api-key": settings.QDRANT_API_KEY} if settings.QDRANT_API_KEY else {}
     # /collections wants the key, which the start page does not
     collections = _get("QDRANT_URL", f"{settings.QDRANT_URL}/collections", key)
@@ -140,6 +143,17 @@ def check_notifications() -> Health:
     return Health(True, told)
 
 
+def check_traces() -> Health:
+    """The collector, by an export of no spans."""
+    if settings.OTEL_EXPORTER_OTLP_ENDPOINT is None:
+        return Health(None, not_configured(("OTEL_EXPORTER_OTLP_ENDPOINT",)))
+    headers = {"Content-Type": "application/x-protobuf", **tracing.headers()}
+    answer = _ask("POST", "OTEL_EXPORTER_OTLP_ENDPOINT", tracing.endpoint(), headers)
+    if isinstance(answer, Health):
+        return answer
+    return Health(True, f"go to {banner.shown(tracing.endpoint())}")
+
+
 def proof_unavailable(*, readable: bool) -> str:
     """What to set, read off the alerts that came lately: they name the Prometheus that made them."""
     text = "proof unavailable (set PROMETHEUS_URL)"
@@ -165,13 +179,19 @@ def _split(urls: Any) -> Iterator[Any]:
 def _get(
     variable: str, url: str, headers: dict[str, str], *, may_lack: bool = False
 ) -> requests.Response | Health:
+    return _ask("GET", variable, url, headers, may_lack=may_lack)
+
+
+def _ask(
+    method: str, variable: str, url: str, headers: dict[str, str], *, may_lack: bool = False
+) -> requests.Response | Health:
     """The answer, or what is wrong, without the secrets that an error's own text may have.
 
     With `may_lack`, a server that has no such page is not wrong.
     """
     place = banner.shown(url)
     try:
-        answer = requests.get(url, headers=headers, timeout=TIMEOUT)
+        answer = requests.request(method, url, headers=headers, timeout=TIMEOUT)
     except requests.Timeout:
         return Health(False, f"{variable}: no answer from {place} in {TIMEOUT} s")
     except requests.RequestException as error:

@@ -21,7 +21,7 @@ from celery.worker import state
 from django.conf import settings
 from django.db import connections
 
-from homelab import alone
+from homelab import alone, tracing
 from homelab.celery import app
 from homelab.postgresql import expect_answers
 from incidents import liveness, memory, queue
@@ -134,6 +134,7 @@ _running: Embedded | None = None
 def start(stopping: Callable[[], bool]) -> None:
     """Start everything that is not the web. `stopping` says whether the web worker was told to end."""
     global _running  # noqa: PLW0603 one per process, and the hooks that start and stop it share nothing else
+    tracing.begin()
     expect_answers()
     memory.fill_in_background()  # in production mode too: every web process recalls
     if settings.EMBEDDED:
@@ -144,3 +145,4 @@ def start(stopping: Callable[[], bool]) -> None:
 def stop() -> None:
     if _running is not None:
         _running.stop()
+    tracing.end()

@@ -99,6 +99,18 @@ def embedding_model() -> str:
     return value
 
 
+def folder(name: str) -> Path | None:
+    """A folder that can be listed, or None."""
+    value = optional(name)
+    if value is None:
+        return None
+    try:
+        os.listdir(value)
+    except OSError as error:
+        raise ConfigError(f"{name}: {value} is no folder that can be read: {error.strerror}") from error
+    return Path(value).absolute()
+
+
 def optional(name: str) -> str | None:
     """A string, or None when it is not set."""
     return read(env.str, name, default=None)
@@ -118,6 +130,14 @@ def url(name: str, schemes: tuple[str, ...] = ("http", "https")) -> str | None:
     if not (readable and somewhere) or parts.scheme not in schemes or any(map(str.isspace, value)):
         raise ConfigError(f"{name}: is not a URL with one of the schemes {', '.join(schemes)}")
     return value.rstrip("/")
+
+
+def trace_url_template(name: str) -> str | None:
+    """Where a trace is looked at, with `{trace_id}` in the place of its id; or None."""
+    value = url(name)
+    if value is not None and "{trace_id}" not in value:
+        raise ConfigError(f"{name}: has no {{trace_id}} in it")
+    return value
 
 
 def database(name: str, default: str) -> dict[str, Any]:

@@ -1,9 +1,13 @@
-"""What stands before the views: any host name for machines, no body of unknown length, https, and the policy
-of what pages may load.
+"""What stands before the views: an id for each request, any host name for machines, no body of unknown
+length, https, and the policy of what pages may load.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import re
+import time
 from collections.abc import Callable
 
 from django.conf import settings
@@ -13,10 +17,53 @@ from django.http.response import HttpResponseBase
 from django.middleware.common import CommonMiddleware
 from rest_framework.response import Response
 
+from homelab import tracing
+from homelab.logs import ORIGIN
 from incidents.api.root import AlertView
+from incidents.context import About, Origin, current
+from incidents.meters import WEBHOOK_ANSWERS
+from incidents.redaction import redact
 
+logger = logging.getLogger(__name__)
 Handler = Callable[[HttpRequest], HttpResponseBase]
 ANY_HOST = ("/alert", "/metrics", "/health")
+SLOW_SECONDS = 1.0
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@=+-]{0,127}")
+
+
+def identified(get_response: Handler) -> Handler:
+    """Before all others: each request has an id, which its log lines, its incidents and its answer say.
+
+    It is the caller's X-Request-ID, if that is a plain word and no secret.
+    """
+    get_response = tracing.served(get_response) if settings.OTEL_EXPORTER_OTLP_ENDPOINT else get_response
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        given = request.META.get("HTTP_X_REQUEST_ID")
+        request_id = given if given and _is_sane(given) else os.urandom(16).hex()
+        request.META[ORIGIN] = Origin(request_id)
+        token = current.set(About(request_id))
+        began = time.monotonic()
+        try:
+            response = get_response(request)
+            _say_if_slow(request, response, time.monotonic() - began)
+        finally:
+            current.reset(token)
+        response.headers["X-Request-ID"] = request_id
+        return response
+
+    return middleware
+
+
+def _is_sane(given: str) -> bool:
+    return _REQUEST_ID.fullmatch(given) is not None and redact(given) == given
+
+
+def _say_if_slow(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
+    if seconds >= SLOW_SECONDS:
+        about = {"method": request.method, "route": tracing.route(request), "status": response.status_code}
+        more = {**about, "seconds": round(seconds, 3), "request": request}
+        logger.warning("slow: %(method)s %(route)s took %(seconds)s s", more, extra=more)
 
 
 def for_machines(request: HttpRequest) -> bool:
@@ -34,7 +81,12 @@ def alerts_first(get_response: Handler) -> Handler:
     def middleware(request: HttpRequest) -> HttpResponseBase:
         if request.path_info.strip("/") != "alert":
             return get_response(request)
-        answer: Response = receive(request).render()
+        code = "500"
+        try:
+            answer: Response = receive(request).render()
+            code = str(answer.status_code)
+        finally:
+            WEBHOOK_ANSWERS.labels(code).inc()
         answer.headers["Content-Length"] = str(len(answer.content))  # else the connection would not be kept
         return answer
 

@@ -12,6 +12,7 @@ from django.db import connections
 from kombu.transport.redis import Channel, QoS, Transport
 from redis import RedisError
 
+from homelab import tracing
 from homelab.postgresql import expect_answers
 from incidents import broker, memory, queue
 
@@ -52,6 +53,7 @@ Transport.connection_errors = (*Transport.connection_errors, *broker.GARBLED, Re
 @worker_process_init.connect
 def begin(**_: Any) -> None:
     """In a forked child. (Celery itself closes the database connections that it inherits.)"""
+    tracing.begin()
     expect_answers()
     memory.forget_index()  # its locks and connections are the parent's
     signal.signal(signal.SIGTERM, _end)
@@ -73,3 +75,4 @@ def give_back(**_: Any) -> None:
     if rows := queue.release_held():
         logger.info("%d rows given back to be worked on again", rows)
     connections.close_all()
+    tracing.end()

@@ -1,7 +1,6 @@
 """All settings, from the environment and `.env`. docs: README, "Settings"."""
 
 import re
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,6 +19,7 @@ from homelab.env import (
     dollars,
     embedding_model,
     env,
+    folder,
     group_roles,
     header_name,
     kind_modes,
@@ -33,6 +33,7 @@ from homelab.env import (
     read,
     read_dotenv,
     secret_key,
+    trace_url_template,
     url,
 )
 
@@ -112,6 +113,7 @@ INSTALLED_APPS = [
     "metrics",
 ]
 MIDDLEWARE = [
+    "homelab.middleware.identified",
     "homelab.middleware.alerts_first",
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "homelab.middleware.NoRedirectedBodyMiddleware",
@@ -190,7 +192,7 @@ CELERY_TASK_ROUTES = {
     "agents.tasks.*": {"queue": "crew"},
 }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # keeps no file: what is due is in the database
-CELERY_IMPORTS = ("homelab.prefork",)
+CELERY_IMPORTS = () if EMBEDDED else ("homelab.prefork",)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 0 if EMBEDDED else 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
@@ -266,6 +268,7 @@ LLM_PRICES = prices("LLM_PRICES")
 QDRANT_URL = url("QDRANT_URL")
 QDRANT_API_KEY = optional("QDRANT_API_KEY")
 EMBEDDING_MODEL = embedding_model()
+RUNBOOKS_DIR = folder("RUNBOOKS_DIR")
 if not EMBEDDED and QDRANT_URL is None:
     raise ConfigError("QDRANT_URL: more than one process (REDIS_URL is set) needs a Qdrant server")
 
@@ -311,12 +314,15 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
-# --- metrics and logs --------------------------------------------------------------------------
+# --- metrics, logs and traces -------------------------------------------------------------------
 PROMETHEUS_EXPORT_MIGRATIONS = False
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, float("inf"))
 LOG_LEVEL = choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info").upper()
-LOG_FORMAT = choice("LOG_FORMAT", ("json", "text"), "text" if sys.stderr.isatty() else "json")
+LOG_FORMAT = choice("LOG_FORMAT", ("json", "text"), "text" if logs.stream().isatty() else "json")
 LOGGING = logs.config(level=LOG_LEVEL, style=LOG_FORMAT)
+OTEL_EXPORTER_OTLP_ENDPOINT = url("OTEL_EXPORTER_OTLP_ENDPOINT")
+OTEL_EXPORTER_OTLP_HEADERS = optional("OTEL_EXPORTER_OTLP_HEADERS")
+TRACE_URL_TEMPLATE = trace_url_template("TRACE_URL_TEMPLATE")
 
 # --- for tests: the commit at which this process kills itself --------------------------------------
 CRASH_AT = optional("HOMELAB_CRASH_AT")

@@ -19,6 +19,8 @@ from homelab import postgresql
 
 POLL_SECONDS = 0.1
 CHECK_SECONDS = 1.0
+# A worker asks more things than psycopg keeps plans of by itself, and would plan them again and again.
+PREPARED_MOST = 300
 
 
 class Connection(psycopg.Connection[Any]):
@@ -31,6 +33,11 @@ class Connection(psycopg.Connection[Any]):
 class DatabaseWrapper(base.DatabaseWrapper):
     sound_until = 0.0  # monotonic
     health_check_done: bool
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        connection = super().get_new_connection(conn_params)
+        connection.prepared_max = PREPARED_MOST
+        return connection
 
     def close_if_health_check_failed(self) -> None:
         """Once in CHECK_SECONDS, not with each request: the check is a question of its own.

@@ -37,6 +37,7 @@ READS = {
     "/api/v1/incidents/{incident}/runs": VIEWERS,
     "/api/v1/incidents/{incident}/cost": VIEWERS,
     "/api/v1/costs": VIEWERS,
+    "/api/v1/slo": VIEWERS,
     "/api/v1/actions": VIEWERS,
     "/api/v1/actions/{action}": VIEWERS,
     "/api/v1/autonomy": VIEWERS,
@@ -75,6 +76,7 @@ WRITES = {
 # The same of people in a browser; who may not is sent to log in, or told 403.
 PAGES = {
     "/": VIEWERS,
+    "/slo": VIEWERS,
     "/incidents/{incident}": VIEWERS,
     "/login": ALL,
     "/q/{link}": ALL,  # the link in a message is its own credential
@@ -107,6 +109,7 @@ OPEN = {
     "/api/v1/incidents/{incident}/runs",
     "/api/v1/incidents/{incident}/cost",
     "/api/v1/costs",
+    "/api/v1/slo",
     "/api/v1/actions",
     "/api/v1/actions/{action}",
     "/api/v1/autonomy",

@@ -16,8 +16,8 @@ from django.utils import timezone
 from agents import pauses
 from agents.models import Action, ToolCall
 from agents.templatetags.untrusted import web_link
-from incidents import liveness
-from incidents.models import Event, Incident, Verdict
+from incidents import liveness, memory, problems
+from incidents.models import Event, Incident, Problem, Verdict
 from tests.agents.rows import an_action
 from tests.incidents.rows import a_target, an_episode, an_incident
 
@@ -163,6 +163,40 @@ def test_similar_incidents_are_those_that_the_crew_was_shown(person: Person) -> 
     page = text(person().get(f"/incidents/{action.incident_id}"))
     assert "a leak" in page
     assert f'href="/incidents/{past.pk}"' in page
+
+
+def test_a_similar_incident_of_another_memory_has_no_page_and_says_why_it_is_shown(person: Person) -> None:
+    action = an_action()
+    why = ["same alert", "from an earlier memory, unproven"]
+    shown = {
+        "incident": None,
+        "alert_name": "Old",
+        "root_cause": "<i>a leak",
+        "note": "see shelf",
+        "why": why,
+    }
+    ToolCall.objects.update(tool="recall_incidents", data={"count": 1, "incidents": [shown]})
+    page = text(person().get(f"/incidents/{action.incident_id}"))
+    assert "Similar incidents" in page
+    assert "&lt;i&gt;a leak" in page
+    assert "because: same alert, from an earlier memory, unproven" in page
+    assert 'href="/incidents/None"' not in page
+
+
+def test_an_open_incident_shows_the_problem_that_it_will_join(person: Person) -> None:
+    action = an_action()
+    incident = action.incident
+    for _ in range(3):
+        ended = an_incident(Verdict.UNKNOWN, target=incident.target, closed_at=timezone.now())
+        problems.notice(memory.remember(ended).pk)
+    problems.edit(Problem.objects.get(), by="alice", note="a new one is ordered", proposal="swap the disk")
+    staff, guest = person(staff=True), person(name="kim")
+    for url in ("/", f"/incidents/{incident.pk}"):
+        page = text(staff.get(url))
+        assert "Comes back" in page
+        assert "a new one is ordered" in page
+        assert "swap the disk" in page
+        assert "swap the disk" not in text(guest.get(url))  # it may quote what tools read
 
 
 def decide(client: Client, action: Action, what: str) -> list[str]:
