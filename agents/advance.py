@@ -6,23 +6,22 @@ import logging
 import time
 from collections.abc import Callable
 
-from django.db.models.functions import Coalesce
+from django.db import transaction
 from django.utils import timezone
-from opentelemetry import trace
 
-from agents import crew, executor, reasoners, services, stranded, watch
+from agents import counts, crew, executor, reasoners, services, spans, stranded, watch
 from agents.models import CrewRun, Step
-from incidents import broker
+from incidents import broker, tally, tracing
 from incidents import services as incident_services
-from incidents.context import current_incident
 from incidents.models import Event, Incident
 from incidents.queue import State, working
+from incidents.rawsql import follow
 
 logger = logging.getLogger(__name__)
 AGAIN_SECONDS = 5.0
 # So long a worker goes on with what follows a step. A message for each costs more than a playbook's step.
 SHIFT_SECONDS = 1.0
-tracer = trace.get_tracer("homelab.agents")
+AGENTS = (*reasoners.THINKERS, Step.Agent.COMMUNICATOR)
 HANDLERS = {
     Step.Agent.MONITOR: crew.monitor,
     Step.Agent.ANALYST: crew.analyst,
@@ -47,21 +46,23 @@ def advance(pk: int) -> None:
 
 
 def _advance(pk: int) -> None:
-    rows = Step.queue.select_related("run__incident__target")
-    begun = Coalesce("started_at", timezone.now())
-    step: Step | None = rows.claim(pk, when_dead=_abandon, started_at=begun)
+    step: Step | None = Step.queue.claim(pk, when_dead=_abandon)
     if step is None:
         return
-    token = current_incident.set(step.run.incident_id)
-    try:
-        with tracer.start_as_current_span(f"agent {step.agent}") as span:
-            span.set_attribute("gen_ai.agent.name", step.agent)
-            span.set_attribute("homelab.incident.id", step.run.incident_id)
+    follow(step, "run", "incident", "target")
+    thinks = step.agent in AGENTS
+    with tracing.work(
+        step.run.incident,
+        f"invoke_agent {step.agent}" if thinks else step.agent,
+        attributes={**(spans.agent(step.agent) if thinks else {}), "homelab.step.fence": step.fence},
+        agent=step.agent,
+        step=step.pk,
+    ):
+        try:
             _take(step)
-    finally:
-        if step.state == State.DEAD:
-            _abandon(step)
-        current_incident.reset(token)
+        finally:
+            if step.state == State.DEAD:
+                _abandon(step)
 
 
 def _take(step: Step) -> None:
@@ -96,7 +97,10 @@ def _abandon(step: Step) -> None:
     """A step that died is never silence: the timeline says so, people are told, the watch goes on."""
     logger.error("%s is dead: %s", step, step.error)
     text = f"{step.agent} gave up: {step.error}"
-    incident_services.record(step.run.incident, Event.Kind.AGENT, step.agent, text, {"step": step.pk})
+    with transaction.atomic():
+        incident_services.record(step.run.incident, Event.Kind.AGENT, step.agent, text, {"step": step.pk})
+        if step.agent in AGENTS:
+            tally.add(counts.turn(step, "failed"))
     if step.agent != Step.Agent.COMMUNICATOR:
         stranded.settle(step.run)  # when this is cut off, too, the sweep does it
 

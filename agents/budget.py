@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from agents.models import Guard, ModelCall
 from agents.prices import price_usd
-from incidents import notifications
+from incidents import notifications, rawsql
 from incidents.models import Incident, Notification
 
 NOTHING = Decimal(0)
@@ -28,17 +28,16 @@ WARN_AT = Decimal("0.8")
 
 
 # By hand, for it is asked before each call, and Django takes longer to write it than the database to answer.
-# The sums stand where a call's own dollars would.
-SUMS = """
-SELECT 0 AS id,
-    SUM(CASE WHEN {under_way} THEN 0 ELSE COALESCE(cost_usd, reserved_usd) END) AS cost_usd,
-    SUM(CASE WHEN {under_way} THEN reserved_usd END) AS reserved_usd
-FROM agents_modelcall WHERE {which}"""
-UNDER_WAY = "seconds IS NULL AND cost_usd IS NULL AND started_at > %s"
-SINCE = "started_at >= %s"
+UNDER_WAY = "seconds IS NULL AND cost_usd IS NULL AND started_at > {}"
+SUMS = f"""
+SELECT SUM(CASE WHEN {UNDER_WAY} THEN 0 ELSE COALESCE(cost_usd, reserved_usd) END),
+    SUM(CASE WHEN {UNDER_WAY} THEN reserved_usd END)
+FROM agents_modelcall WHERE """  # noqa: S608 our own names
+MICRO = Decimal("0.000001")  # of a dollar, as the columns keep
+SINCE = "started_at >= {}"
 OF_INCIDENT = """step_id IN (
     SELECT step.id FROM agents_step step JOIN agents_crewrun run ON run.id = step.run_id
-    WHERE run.incident_id = %s)"""
+    WHERE run.incident_id = {})"""
 
 
 class NoMoney(Exception):
@@ -76,10 +75,16 @@ class Budget:
     def used(self) -> Used:
         """A call is under way until it has taken its seconds, or its worker must be dead."""
         alive = timezone.now() - timedelta(seconds=settings.LEASE_LIMIT_SECONDS)
-        which, value = (OF_INCIDENT, self.incident.pk) if self.incident else (SINCE, self.counts)
-        statement = SUMS.format(under_way=UNDER_WAY, which=which)
-        sums = ModelCall.objects.raw(statement, [alive, alive, value])[0]
-        return Used(sums.cost_usd or NOTHING, sums.reserved_usd or NOTHING)
+        if isinstance(self.counts, Incident):
+            [(spent, held)] = rawsql.rows(SUMS + OF_INCIDENT, alive, alive, self.counts.pk)
+        else:
+            [(spent, held)] = rawsql.rows(SUMS + SINCE, alive, alive, self.counts)
+        return Used(_exact(spent), _exact(held))
+
+
+def _exact(sum_: Decimal | float | None) -> Decimal:
+    """SQLite adds dollars up as floats."""
+    return NOTHING if sum_ is None else Decimal(str(sum_)).quantize(MICRO)
 
 
 def budgets(incident: Incident | None = None) -> list[Budget]:
@@ -141,7 +146,7 @@ def reserve(call: ModelCall, incident: Incident | None, *, free: bool = False) -
         if refusal is None:
             if call.step is not None:
                 call.step.renew()
-            call.save(force_insert=True)
+            rawsql.insert([call])
     if refusal is not None:
         if not isinstance(refusal, NotYet):
             warn(incident)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -10,9 +11,11 @@ from django.db import transaction
 from agents import promql
 from agents.tools import docker
 from agents.tools.base import Case
-from incidents import inventory
+from incidents import inventory, rawsql
 from incidents.models import Episode, Incident, Target
 from incidents.redaction import clean_tree
+
+MOST_ALERTS = 50  # of an incident are looked through for what they are about
 
 
 def expression_of(episode: Episode) -> str | None:
@@ -31,9 +34,14 @@ def prometheus_of(episode: Episode) -> str | None:
     return f"{parts.scheme}://{parts.netloc.rsplit('@', 1)[-1]}" if parts.netloc else None
 
 
+def alerts_of(incident: Incident, most: int | None = None) -> list[Episode]:
+    """The first alerts of an incident, in the order of their keys."""
+    return rawsql.fetch(Episode, "incident_id = {}", incident.pk, most=most)
+
+
 def first_episode(incident: Incident, target: Target | None) -> Episode | None:
     """The alert that an investigation of a target starts from: one that fires, the oldest."""
-    rows = list(incident.episodes.order_by("id")[:50])
+    rows = alerts_of(incident, MOST_ALERTS)
     about = target.pk if target else None
     rows.sort(key=lambda row: (row.ends_at is not None, row.target_id != about, row.pk))
     return rows[0] if rows else None
@@ -66,23 +74,24 @@ def of_episode(incident: Incident, episode: Episode | None, target: Target | Non
     )
 
 
-def bind_targets(incident: Incident) -> None:
-    """Bind the alerts that have no target yet, after a fresh look at the inventory.
+def bind_targets(incident: Incident, alerts: Iterable[Episode]) -> None:
+    """Bind those of an incident's alerts that have no target yet, after a fresh look at the inventory.
 
     A container may be younger than the last look, so the engines are asked again.
     """
-    unbound = list(incident.episodes.filter(target=None).order_by("id")[:50])
+    unbound = [episode for episode in alerts if episode.target_id is None][:MOST_ALERTS]
     if not unbound:
         return
     if settings.DOCKER_HOSTS:
         refresh_inventory()
-    for episode in unbound:
-        target = inventory.bind(episode.labels).target
+    found = inventory.bind_many([episode.labels for episode in unbound])
+    for episode, target in zip(unbound, (each.target for each in found), strict=True):
         if target is None:
             continue
         with transaction.atomic():  # an alert that is bound is not looked at again, nor its incident
             Episode.objects.filter(pk=episode.pk).update(target=target)
             Incident.objects.filter(pk=incident.pk, target=None).update(target=target)
+        episode.target = target
         incident.target = incident.target or target
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents import ledger, links, patience, transcript, worse
+from django.utils.text import Truncator
+
+from agents import ledger, links, patience, runbooks, transcript, worse
 from agents.models import Action, CrewRun, Step
-from incidents import notifications
+from incidents import notifications, problems, rawsql
 from incidents.models import Event, Incident, Notification, Target, Verdict
 from incidents.wording import headline, incident_link, people_time
 
 Kind = Notification.Kind
+QUOTED = 300  # characters of what a person wrote
 INTERRUPTING_ENDS = {Verdict.NOT_FIXED, Verdict.RELAPSED, Verdict.UNKNOWN}
 ENDINGS = {
     Verdict.VERIFIED: "fixed and verified",
@@ -32,12 +35,12 @@ def tell(incident: Incident, run: CrewRun, about: Target | None = None) -> bool:
         return False  # one summary tells of all that fired before we looked
     if incident.verdict is not None:
         return _tell_end(incident, run, Verdict(incident.verdict))
-    actions = incident.actions.select_related("target").order_by("-id")
-    action = (actions.filter(target=about) if about else actions).first()
+    which, keys = (" AND target_id = {}", [about.pk]) if about else ("", [])
+    actions = rawsql.fetch(Action, "incident_id = {}" + which, incident.pk, *keys)
+    action = actions[-1] if actions else None
     if action is not None and action.status == Action.Status.AWAITING_APPROVAL:
         return _tell_decision(incident, run, action)
-    waiting = patience.waiting(run)
-    step = (waiting.filter(focus=about) if about else waiting).first() if action is None else None
+    step = patience.who_waits(run, about) if action is None else None
     if step is not None:
         return _tell_wait(incident, run, step)
     return _tell_analysis(incident, run, action)
@@ -69,7 +72,7 @@ def _tell_analysis(incident: Incident, run: CrewRun, action: Action | None) -> b
     It takes the place of an opening that is still unsent; after that a critical interrupts only when the
     news is that nothing is done.
     """
-    rest, lines = _what_happens(incident, action)
+    rest, lines = _what_happens(run, action)
     urgent = incident.severity_class == "critical" and not _under_way(action)
     kind = Kind.DECISION if urgent else Kind.UPDATE
     if notifications.supersede_opened(incident):
@@ -98,9 +101,9 @@ def _under_way(action: Action | None) -> bool:
     )
 
 
-def _what_happens(incident: Incident, action: Action | None) -> tuple[str, list[str]]:
+def _what_happens(run: CrewRun, action: Action | None) -> tuple[str, list[str]]:
     if action is None:
-        return "needs a person", [f"No action: {_healer_reason(incident)}"]
+        return "needs a person", [f"No action: {_healer_reason(run)}"]
     if action.status in (Action.Status.REFUSED, Action.Status.WITHDRAWN):
         return "not acted on", [f"Not done: {action}. {action.result or _refusals(action)}"]
     if action.status in (Action.Status.FAILED, Action.Status.UNKNOWN):
@@ -145,20 +148,30 @@ def _findings(run: CrewRun, target: Target | None = None) -> list[str]:
         return [run.incident.description, "Not analysed."]
     diagnosis = step.output
     lines = [f"Cause ({diagnosis['certainty']}): {diagnosis['cause']}"]
-    quote = next((claim["quote"] for claim in diagnosis["claims"] if claim["found"]), None)
+    cited = runbooks.cited(step)
+    found = (claim for claim in diagnosis["claims"] if claim["found"])
+    quote = next((claim["quote"] for claim in found if claim["call_id"] not in cited.calls), None)
     if quote:
         lines.append(f"Evidence: “{quote}”")
+    lines += cited.lines
     why = f" ({step.rung_reason})" if step.rung_reason else ""
     lines.append(f"Worked by: {step.rung}{why}")
     return [*lines, *_last_time(run.incident)]
 
 
 def _last_time(incident: Incident) -> list[str]:
+    """A person's words of it are quoted; what the crew had thought is not."""
     last = incident.previous
     if last is None:
         return []
     ending = ENDINGS[Verdict(last.verdict)] if last.verdict else "still open"
-    return [f"Last time (#{last.pk}): {last.remediation_taken or 'nothing was done'}, {ending}"]
+    lines = [f"Last time (#{last.pk}): {last.remediation_taken or 'nothing was done'}, {ending}"]
+    said = ". ".join(" ".join(words.split()) for words in (last.human_cause, last.human_note) if words)
+    if said:
+        lines.append(f"{last.annotated_by or 'A person'} says of it: {Truncator(said).chars(QUOTED)}")
+    if (times := problems.times(incident)) >= problems.RECURS_AFTER:
+        lines.append(f"It was there {problems.times_in_words(times)}.")
+    return lines
 
 
 def _asks(action: Action) -> str:
@@ -174,10 +187,6 @@ def _texts(action: Action, effect: str) -> str:
     return "; ".join(reason["text"] for reason in reasons if reason["effect"] == effect)
 
 
-def _healer_reason(incident: Incident) -> str:
-    step = (
-        Step.objects.filter(run__incident=incident, agent=Step.Agent.HEALER, state="done")
-        .order_by("-id")
-        .first()
-    )
+def _healer_reason(run: CrewRun) -> str:
+    step = transcript.last(run, Step.Agent.HEALER)
     return step.output["reason"] if step is not None and step.output else "the crew did not get that far"

@@ -17,8 +17,10 @@ from agents import (
     answers,
     cases,
     communicator,
+    counts,
     evidence,
     offers,
+    outcomes,
     patience,
     proof,
     reasoners,
@@ -32,6 +34,8 @@ from agents.reading import ExpressionState
 from agents.rules import Decision, Reason
 from agents.tools import available
 from agents.tools.base import ToolError
+from agents.tools.prometheus_client import sharing
+from incidents import rawsql, tally
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Target, Verdict
 from incidents.queue import State
@@ -45,11 +49,13 @@ FALSE_ALARM = "each expression has fresh samples and was not true since before i
 def monitor(step: Step) -> None:
     """Is the alert real, and what is affected? It is read by code, whoever reasons."""
     incident = step.run.incident
-    cases.bind_targets(incident)
-    proof.adopt_state_checks(incident)
-    look = proof.observe(incident)
+    alerts = cases.alerts_of(incident)
+    cases.bind_targets(incident, alerts)
     brief = _brief(step, answers.Triage)
-    reading = _read_expression(step, brief)
+    with sharing(proof.new_look()):
+        proof.adopt_state_checks(alerts)
+        look = proof.observe(incident, alerts=alerts)
+        reading = _read_expression(step, brief)
     if reading.get("state") in (None, "unknown"):
         reading = {"state": look.state.value, "reason": look.reason}  # a container's state, say
     false_alarm = (
@@ -94,7 +100,7 @@ def analyst(step: Step) -> None:
             earlier = incident.root_cause
         cause = f"{earlier}\n{checked.cause}" if earlier else checked.cause
         fields = {"root_cause": cause, "certainty": checked.certainty, "rung": step.rung}
-        Incident.objects.filter(pk=incident.pk).update(**fields)
+        rawsql.change(Incident, fields, "id = {}", incident.pk)
         services.add_step(step.run, Step.Agent.HEALER, focus=step.focus, known_open=True)
 
 
@@ -107,14 +113,17 @@ def healer(step: Step) -> None:
     context = {
         "triage": transcript.answer_of(step.run, Step.Agent.MONITOR),
         "diagnosis": transcript.answer_of(step.run, Step.Agent.ANALYST, step.focus),
+        "asked_by_a_person": bool(step.asked_by),
     }
-    form = offers.form(step.focus or incident.target)
-    remediation = reasoners.think(step, _brief(step, form, **context))
+    brief = _brief(step, offers.form(step.focus or incident.target), **context)
+    record = outcomes.track_record(brief.case, step.run)
+    remediation = reasoners.think(step, replace(brief, context={**context, "track_record": record}))
     proposal = _weigh(step, remediation) if remediation.action != "none" else None
     with transaction.atomic():
         if not _finish(step, remediation.model_dump(), remediation.reason):
             return
         if isinstance(proposal, Reason):
+            tally.add(counts.refused([proposal]))
             data = {"reasons": Decision("refuse", (proposal,)).as_json()}
             incident_services.record(incident, Event.Kind.REFUSED, "authorize", proposal.text, data)
         elif proposal is not None:
@@ -186,8 +195,8 @@ def begin_watch(
     `newer_than`, `series`: what must be seen after an action that has just been done.
     For who has locked the run, and seen that it is not over.
     """
-    before = step.run.steps.filter(agent=Step.Agent.PROOF, output__isnull=False).order_by("-number").first()
-    known = proof.Progress.from_json(before.output or {}) if before else None
+    before = rawsql.fetch(Step, "run_id = {} AND agent = 'proof' AND output IS NOT NULL", step.run_id)
+    known = proof.Progress.from_json(before[-1].output or {}) if before else None
     progress = proof.begin(
         incident,
         action=proof.begun(step.run),
@@ -283,6 +292,7 @@ def _say(step: Step, output: dict[str, Any], text: str) -> bool:
         finished_at=timezone.now(),
     ):
         return False
+    tally.add(counts.turn(step, "answered"))
     if text:
         data = {"step": step.pk, "rung": step.rung}
         incident_services.record(step.run.incident, Event.Kind.AGENT, step.agent, text, data)
@@ -295,6 +305,5 @@ def _is_over(step: Step) -> bool:
     The status of the step's incident is then what it is now.
     """
     incident = step.run.incident
-    locked = Incident.objects.select_for_update().values_list("status", flat=True)
-    incident.status = locked.get(pk=incident.pk)
-    return incident.status == Status.CLOSED or services.is_over(step.run)
+    incident.status, finished = services.lock_both(step.run)
+    return finished or incident.status == Status.CLOSED

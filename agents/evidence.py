@@ -54,7 +54,7 @@ def check(
 ) -> CheckedDiagnosis:
     """`outputs` maps call ids of this incident to whole stored outputs.
 
-    `hearsay` are those of them that tell of other incidents: they make nothing CONFIRMED.
+    `hearsay` are those of them that tell of other incidents, or of none: they make nothing CONFIRMED.
     """
     claims = tuple(_checked(each, outputs.get(each.call_id, "")) for each in diagnosis.claims)
     return CheckedDiagnosis(

@@ -13,14 +13,16 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from opentelemetry.trace import SpanKind
 
-from agents import crew, policy, proof, services, transcript
+from agents import counts, crew, policy, proof, services, transcript
 from agents.actions import TargetState, checked, digest, spec_of
 from agents.loop import Observation, Request
 from agents.models import Action, ActionKind, Step
 from agents.rules import Decision, Reason
 from agents.tools.base import ToolError
 from incidents import services as incident_services
+from incidents import tally, tracing
 from incidents.models import Event, Incident
 from incidents.queue import LeaseLost
 from incidents.redaction import clean, clean_tree
@@ -66,7 +68,8 @@ def _carry_out(step: Step, action: Action) -> None:
         return
     step.renew()  # a worker that was frozen since may have been given up, and its action reconciled
     try:
-        said = spec.run(action)
+        with tracing.span(f"action {action.kind}", kind=SpanKind.CLIENT, attributes=_about(action)):
+            said = spec.run(action)
     except ToolError as error:
         if error.unanswered:  # the engine may go on though we stopped listening to it
             services.change(action, Status.EXECUTING, result=clean(str(error)))
@@ -75,6 +78,10 @@ def _carry_out(step: Step, action: Action) -> None:
             _conclude(step, action, Status.FAILED, str(error))
         return
     _conclude(step, action, Status.DONE, said or "done")
+
+
+def _about(action: Action) -> dict[str, str | int]:
+    return {"homelab.action.id": action.pk, "homelab.target": action.target.key}
 
 
 def _keep_evidence(step: Step, action: Action) -> None:
@@ -198,6 +205,7 @@ def _stop(step: Step, action: Action, decision: Decision) -> None:
             return
         incident = services.lock_incident(action.incident_id)
         services.change(action, Status.WITHDRAWN, result=why)
+        tally.add(counts.refused(decision.reasons))
         data = {"action": action.pk, "reasons": decision.as_json()}
         incident_services.record(incident, Event.Kind.REFUSED, "authorize", f"{action}: {why}", data)
         if incident.status == Incident.Status.ACTING and not services.is_over(step.run):

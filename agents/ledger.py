@@ -23,17 +23,15 @@ from django.utils import timezone
 from agents.actions import SPECS
 from agents.models import Action, Autonomy
 from agents.rules import GRAVE
-from incidents import notifications
+from incidents import notifications, problems
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Notification, Verdict
+from incidents.problems import RECURS_AFTER, RECURS_WITHIN
 from incidents.wording import incident_link
 
 Decision = Literal["raise", "lower", "decline"]
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 OFFER_AGAIN = timedelta(days=30)  # after a no; without an answer, when twice as many are verified
-# So many times on one target within so long, and the change does not mend what is wrong.
-RECURS_AFTER = 3
-RECURS_WITHIN = timedelta(days=7)
 # A person says that it was not us; what the proof saw before counts no more.
 DISOWNED = (Verdict.RESOLVED_BY_HUMAN, Verdict.FALSE_ALARM)
 VERIFIED = Q(helped=True) & ~Q(incident__verdict__in=DISOWNED)
@@ -232,43 +230,30 @@ def _lower_for(pair: Autonomy, action: Action, why: str) -> None:
 
 
 def _recurred(pair: Autonomy, action: Action) -> list[Action] | None:
-    """The changes of a target that were verified lately, this one the last, when they are too many; those of
-    a recurrence that was opened are not counted again.
+    """The changes of a target that were verified lately, this one the last, when they are too many; those
+    from before the pair was lowered are not counted again.
     """
-    since = timezone.now() - RECURS_WITHIN
-    opened = Event.objects.filter(kind=Event.Kind.RECURRED, at__gt=since)
-    last = opened.filter(data__pair=pair.pk, data__target=action.target_id).order_by("-at").first()
+    since = max(timezone.now() - RECURS_WITHIN, pair.lowered_at or LONG_AGO)
     rows = Action.objects.changes().filter(VERIFIED, kind=pair.kind, alert_name=pair.alert_name)
-    rows = rows.filter(target=action.target, executing_at__gt=last.at if last else since)
+    rows = rows.filter(target=action.target, executing_at__gt=since)
     found = list(rows.select_related("incident").order_by("executing_at"))
     return found if len(found) >= RECURS_AFTER else None
 
 
 def _open_recurrence(pair: Autonomy, action: Action, changes: list[Action]) -> None:
-    """The third time: say it on the incident and to people, and ask from now on."""
-    days = RECURS_WITHIN.days
-    said = f"{len(changes)} times in {days} days: {action} does not mend what is wrong"
-    incidents = list(dict.fromkeys(change.incident for change in changes))
-    data = {
-        "pair": pair.pk,
-        "target": action.target_id,
-        "incidents": [incident.pk for incident in incidents],
-        "actions": [change.pk for change in changes],
-    }
-    event = incident_services.record(action.incident, Event.Kind.RECURRED, "policy", said, data)
-    _lower(pair, action.incident, "policy", said)
-    links = [
-        f"{change.executing_at:%Y-%m-%d %H:%M} UTC: {incident_link(change.incident)}" for change in changes
-    ]
-    notifications.tell_once(
-        action.incident,
-        Notification.Kind.UPDATE,
-        title=f"{action.alert_name}: {said}",
-        body="\n".join(
-            [f"Each was verified, and {action.alert_name} came back.", *links, f"It asks: {pair}."]
-        ),
-        transition=f"recurred:{event.pk}",
+    """The third time: it is a problem, which people are told of, and the change asks from now on."""
+    said = f"{problems.times_in_words(len(changes))}: {action} does not mend what is wrong"
+    problem, is_news = problems.raise_problem(
+        action.alert_name,
+        action.target,
+        list(dict.fromkeys(change.incident for change in changes)),
+        why=f"Each time {action} was verified, and {action.alert_name} came back. It asks: {pair}.",
+        data={"pair": pair.pk, "target": action.target_id, "actions": [change.pk for change in changes]},
     )
+    if is_news:
+        _lower(pair, action.incident, "policy", said)
+    else:
+        _lower_for(pair, action, f"{said} (problem {problem.pk})")
 
 
 def _offer(pair: Autonomy, incident: Incident) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import ValidationError
 
+from agents import spans
 from agents.answers import Answer
 from agents.excerpt import excerpt
 from agents.tools.base import Case, MalformedCall, Result, Tool, ToolError
@@ -133,8 +134,10 @@ class Toolbox:
     def call(self, request: Request, *, turn: int = 1) -> Observation:
         started = time.monotonic()
         malformed = False
+        known = request.tool if any(each.name == request.tool for each in self.brief.tools) else None
         try:
-            result = self._run(request)
+            with spans.tool(known, request.id):
+                result = self._run(request)
             full, data, error = clean(result.text), clean_tree(result.data), ""
         except ToolError as problem:
             full, data, error = "", {}, clean(str(problem))

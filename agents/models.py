@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from agents.kinds import MENDING, ActionKind
+from incidents import rawsql
 from incidents.models import Incident, Target
 from incidents.queue import QueueRow, State
 
@@ -39,6 +40,7 @@ class Step(QueueRow):
 
     TASK = "agents.tasks.advance"
     MAX_ATTEMPTS = 4
+    BEGUN = "started_at"
 
     class Agent(models.TextChoices):
         MONITOR = "monitor"
@@ -82,6 +84,7 @@ class Step(QueueRow):
         ]
         indexes = [
             models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="due_steps"),
+            models.Index(fields=["state"], condition=Q(state="dead"), name="dead_steps"),
         ]
 
     def __str__(self) -> str:
@@ -383,7 +386,8 @@ class Guard(models.Model):
     @classmethod
     def lock(cls, which: int) -> None:
         """Until the transaction ends."""
-        cls.objects.select_for_update().get_or_create(pk=which)
+        if not rawsql.fetch(cls, "id = {}", which, lock=True):
+            cls.objects.select_for_update().get_or_create(pk=which)
 
 
 __all__ = [

@@ -14,17 +14,18 @@ from agents import cases, costs, ledger, pauses, services, transcript
 from agents.forms import PauseHereForm, RejectionForm
 from agents.models import Action, CrewRun, Pause, Step, ToolCall
 from agents.reasoners import rungs
-from incidents import channels, liveness, memory
+from incidents import channels, liveness, memory, problems
 from incidents.access import Caller
 from incidents.models import Episode, Incident, Role
 from incidents.redaction import clean_tree
 from incidents.totals import totals
-from incidents.wording import headline
+from incidents.wording import headline, trace_link
 
 OPEN_SHOWN = 50
 CLOSED_SHOWN = 10
 EARLIER_SHOWN = 5
 EVENTS_SHOWN = 500
+PROBLEMS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def overview(caller: Caller) -> dict[str, Any]:
         "pauses": pauses.in_force(),
         "waiting": waiting.order_by("expires_at"),
         "earned": _earned(),
+        "problems": problems.open_problems()[:PROBLEMS_SHOWN],
         "open": _rows(incidents.unresolved()[:OPEN_SHOWN]),
         "closed": _rows(incidents.closed().order_by("-closed_at")[:CLOSED_SHOWN]),
         "parts": configured(),
@@ -144,6 +146,7 @@ def incident_page(incident: Incident, caller: Caller) -> dict[str, Any]:
     return {
         "incident": incident,
         "headline": _headline(incident),
+        "trace_link": trace_link(incident),
         "may_decide": may_decide,
         "rejection": RejectionForm(),
         "pause_forms": _pause_forms(incident),
@@ -151,6 +154,8 @@ def incident_page(incident: Incident, caller: Caller) -> dict[str, Any]:
         "askable": _askable(incident),
         "actions": incident.actions.select_related("target").order_by("-id"),
         "earned": _earned(incident),
+        "problems": problems.of_incident(incident),
+        "times": problems.times(incident),
         "diagnosis": _last_answer(runs, Step.Agent.ANALYST),
         "proof": _last_answer(runs, Step.Agent.PROOF),
         "runs": runs,

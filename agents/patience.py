@@ -19,7 +19,8 @@ from django.utils import timezone
 from agents import cases
 from agents.models import Action, CrewRun, Step
 from agents.services import WAITS
-from incidents.models import Incident, Verdict
+from incidents import rawsql
+from incidents.models import Incident, Target, Verdict
 from incidents.wording import duration, people_time
 
 LEARN_DAYS = 90
@@ -30,6 +31,7 @@ USUALLY = 0.75
 CHANGE_SECONDS = 60.0
 LONGEST = timedelta(minutes=10)
 LONGEST_CRITICAL = timedelta(minutes=2)
+WAITING = "run_id = {} AND agent = 'healer' AND state = 'waiting' AND waits_since IS NOT NULL"
 LOOK_AGAIN = timedelta(seconds=5)
 
 
@@ -118,6 +120,12 @@ def reason_to_wait(step: Step) -> Wait | None:
 def waiting(run: CrewRun) -> QuerySet[Step]:
     """The Healers of a run that wait for an alert to heal itself."""
     return run.steps.filter(agent=Step.Agent.HEALER, **WAITS)
+
+
+def who_waits(run: CrewRun, focus: Target | None) -> Step | None:
+    """The first of them, of a target if that is given."""
+    which, keys = (" AND focus_id = {}", [focus.pk]) if focus else ("", [])
+    return next(iter(rawsql.fetch(Step, WAITING + which, run.pk, *keys)), None)
 
 
 def _until_proved(step: Step, since: datetime, now: datetime) -> Wait | None:

@@ -16,12 +16,14 @@ from django.conf import settings
 from django.utils import timezone
 
 from agents import audit, cases, promql
+from agents.kinds import MENDING
 from agents.models import Action, CrewRun
 from agents.reading import ExpressionState, read_expression
 from agents.tools import docker
 from agents.tools.base import ToolError
 from agents.tools.prometheus_alert import check_alert, question_of
-from agents.tools.prometheus_client import OneLook, Prometheus
+from agents.tools.prometheus_client import OneLook, Prometheus, shared
+from incidents import rawsql
 from incidents.models import Episode, Incident, Target, Verdict
 
 Begun = Literal["none", "done", "late", "failed", "unknown"]
@@ -41,6 +43,9 @@ MAX_FALSE_ALERTS = 5
 LOOK_SECONDS = 45.0
 # Looks come every few seconds. After a longer silence nobody knows whether it stayed clear.
 MAX_GAP_SECONDS = 30.0
+KINDS = [kind.value for kind in MENDING]
+REPAIRS = """
+    executing_at IS NOT NULL AND step_id IN (SELECT id FROM agents_step WHERE run_id = {}) AND kind {}"""
 HEALTHY = (None, "healthy")  # None: the container has no health check
 FIRING, CLEARED, UNKNOWN = ExpressionState.FIRING, ExpressionState.CLEARED, ExpressionState.UNKNOWN
 
@@ -103,7 +108,8 @@ def begin(
     series: tuple[str, ...] = (),
 ) -> Progress:
     """A new series; the patience covers the longest range in the expressions, which clears only so late."""
-    longest = max((_range_of(episode) for episode in _window(_episodes(incident))), default=0.0)
+    alerts = _latest(cases.alerts_of(incident))
+    longest = max((_range_of(episode) for episode in _window(alerts)), default=0.0)
     return Progress(
         action=action,
         began_at=time.time(),
@@ -116,8 +122,7 @@ def begin(
 
 def begun(run: CrewRun) -> Begun:
     """What became of the actions of a run so far; of several, what says least about whose merit it is."""
-    rows = Action.objects.repairs().filter(step__run=run)
-    found = {_became(action) for action in rows.select_related("incident")}
+    found = {_became(action) for action in rawsql.fetch(Action, REPAIRS, run.pk, KINDS)}
     return next((name for name in LEAST_FIRST if name in found), "none")
 
 
@@ -206,16 +211,17 @@ class Clock:
             return None
 
 
+def new_look() -> OneLook | None:
+    """None without a Prometheus."""
+    return OneLook(settings.PROMETHEUS_URL, seconds=LOOK_SECONDS) if settings.PROMETHEUS_URL else None
+
+
 @dataclass
 class Watcher:
     """Reads alerts one after another: one client, one deadline for all, and no waiting for the dead twice."""
 
     progress: Progress | None = None
-    client: OneLook | None = field(
-        default_factory=lambda: (
-            OneLook(settings.PROMETHEUS_URL, seconds=LOOK_SECONDS) if settings.PROMETHEUS_URL else None
-        )
-    )
+    client: OneLook | None = field(default_factory=lambda: shared() or new_look())
     ends: float = field(default_factory=lambda: time.monotonic() + LOOK_SECONDS)
 
     def look(self, episode: Episode) -> Look:
@@ -260,9 +266,11 @@ class Watcher:
         return Look(reading.state, reading.reason, reading.fresh, away=client.failed is not None)
 
 
-def observe(incident: Incident, progress: Progress | None = None) -> Look:
-    """Read the alerts of an incident; the worst state of them counts."""
-    episodes = _episodes(incident)
+def observe(
+    incident: Incident, progress: Progress | None = None, *, alerts: list[Episode] | None = None
+) -> Look:
+    """Read the alerts of an incident; the worst state of them counts. `alerts`: them, if known."""
+    episodes = _latest(cases.alerts_of(incident) if alerts is None else alerts)
     if not episodes:
         return Look(UNKNOWN, "the incident has no alert")
     return _observe(episodes, progress)
@@ -274,7 +282,7 @@ def observe_target(incident: Incident, target: Target) -> Look:
     Another one's fault is no reason to change this one. What the sender says of an alert is not asked: it
     resolves what only vanished.
     """
-    episodes = [row for row in _episodes(incident) if row.target_id == target.pk]
+    episodes = [row for row in _latest(cases.alerts_of(incident)) if row.target_id == target.pk]
     if not episodes:
         return Look(UNKNOWN, f"no alert is about {target.key}")
     return _observe(episodes)
@@ -303,9 +311,9 @@ def _observe(episodes: list[Episode], progress: Progress | None = None) -> Look:
     )
 
 
-def _episodes(incident: Incident) -> list[Episode]:
+def _latest(alerts: list[Episode]) -> list[Episode]:
     """The latest episode of each alert."""
-    return list({(row.source, row.fingerprint): row for row in incident.episodes.order_by("id")}.values())
+    return list({(row.source, row.fingerprint): row for row in alerts}.values())
 
 
 def _window(episodes: list[Episode], turn: int = 0) -> list[Episode]:
@@ -337,14 +345,14 @@ def _selectors(expression: str) -> list[str]:
         return []
 
 
-def adopt_state_checks(incident: Incident) -> None:
+def adopt_state_checks(alerts: list[Episode]) -> None:
     """An alert that names no expression, about a container that is down: the container's state is its proof.
 
     Only when it is seen to be down, and only when the alert itself is about it: an alert about something
     else must not be proved by a container that runs anyway.
     """
     watcher = Watcher()
-    for episode in _window(_episodes(incident)):
+    for episode in _window(_latest(alerts)):
         target = episode.target
         if (
             episode.condition is not None
@@ -355,7 +363,8 @@ def adopt_state_checks(incident: Incident) -> None:
         ):
             continue
         if _observe_container(target.key).state is FIRING:
-            Episode.objects.filter(pk=episode.pk).update(condition={"container": target.key})
+            episode.condition = {"container": target.key}
+            Episode.objects.filter(pk=episode.pk).update(condition=episode.condition)
 
 
 def _has_expression(episode: Episode, client: OneLook | None) -> bool:

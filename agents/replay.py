@@ -143,7 +143,7 @@ def _again(step: Step, contender: Contender, replayed: Replayed) -> dict[str, An
 def _checked(answer: Diagnosis, step: Step, seen: Iterable[Observation]) -> evidence.CheckedDiagnosis:
     """By what this agent read now, and what its colleagues read then: a call's id is unique only in a run."""
     read = {each.request.id: each.full for each in seen}
-    recalled = {each.request.id for each in seen if each.request.tool == transcript.RECALL}
+    recalled = {each.request.id for each in seen if each.request.tool in transcript.HEARSAY}
     outputs, hearsay = transcript.outputs(step.run, but=step)
     return evidence.check(answer, {**outputs, **read}, hearsay | recalled)
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from agents import ledger
+from agents import counts, ledger
 from agents.actions import TargetState, digest
 from agents.models import Action, ActionKind, CrewRun, Guard, Rejection, Step
 from agents.rules import Decision
-from incidents import rawsql
+from incidents import rawsql, tally
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Target
 from incidents.queue import State, hint
@@ -24,6 +24,13 @@ from incidents.redaction import clean
 Status = Incident.Status
 # A Healer's step that waits for an alert to heal itself.
 WAITS: dict[str, Any] = {"state": State.WAITING, "waits_since__isnull": False}
+
+LAST_RUN = "SELECT COALESCE(MAX(number), 0) FROM agents_crewrun WHERE incident_id = {}"
+LAST_STEP = "SELECT COALESCE(MAX(number), 0) FROM agents_step WHERE run_id = {} AND agent = {}"
+OPEN_ACTION = "SELECT id FROM agents_action WHERE incident_id = {} AND status {}"
+BOTH = """
+SELECT incident.status, run.finished_at FROM incidents_incident incident
+JOIN agents_crewrun run ON run.incident_id = incident.id WHERE run.id = {}"""
 
 
 class NotWaiting(Exception):
@@ -47,15 +54,16 @@ class CannotAsk(Exception):
 @transaction.atomic
 def start_run(incident_id: int) -> CrewRun | None:
     """Begin the crew's work on a new incident; None when it is under way or over."""
-    incident = Incident.objects.select_for_update().get(pk=incident_id)
+    incident = lock_incident(incident_id)
     if incident.status != Status.NEW or not incident_services.transition(
         incident, Status.INVESTIGATING, actor="crew", text="the crew takes it up"
     ):
         return None
-    last = incident.runs.aggregate(last=Max("number"))["last"] or 0
+    last = _count(LAST_RUN, incident.pk)
     if last:  # the incident came back
         finish_run(incident)
-    run = CrewRun.objects.create(incident=incident, number=last + 1)
+    run = CrewRun(incident=incident, number=last + 1)
+    rawsql.insert([run])
     add_step(run, Step.Agent.MONITOR, known_open=True)
     return run
 
@@ -76,12 +84,11 @@ def add_step(
     """
     if not known_open and agent != Step.Agent.COMMUNICATOR and is_over(run):
         raise NotNow(f"{run} is finished")
-    last = run.steps.filter(agent=agent).aggregate(last=Max("number"))["last"] or 0
     now = timezone.now()
     step = Step(
         run=run,
         agent=agent,
-        number=last + 1,
+        number=_count(LAST_STEP, run.pk, agent.value) + 1,
         due_at=now + timedelta(seconds=after),
         hinted_at=None if after else now,  # or a sweep would hint a whole backlog again
         output=output,
@@ -94,20 +101,39 @@ def add_step(
     return step
 
 
+def _count(sql: str, *values: int | str) -> int:
+    [(found,)] = rawsql.rows(sql, *values)
+    return int(found)
+
+
 def is_over(run: CrewRun) -> bool:
     """Whether a run is finished; unless it is, it stays open until the transaction ends."""
-    return CrewRun.objects.select_for_update().get(pk=run.pk).finished_at is not None
+    [found] = rawsql.fetch(CrewRun, "id = {}", run.pk, lock=True)
+    return found.finished_at is not None
+
+
+def lock_both(run: CrewRun) -> tuple[str, bool]:
+    """The status of a run's incident, and whether the run is finished; so until the transaction ends.
+
+    The incident is named, and so locked, before the run, as by everybody who needs both.
+    """
+    [(status, finished_at)] = rawsql.rows(BOTH, run.pk, lock=True)
+    return status, finished_at is not None
 
 
 def lock_incident(pk: int) -> Incident:
     """The incident as it is now, and nobody else's to move until the transaction ends."""
-    return Incident.objects.select_for_update(of=("self",)).get(pk=pk)
+    found = rawsql.fetch(Incident, "id = {}", pk, lock=True)
+    if not found:
+        raise Incident.DoesNotExist(f"there is no incident {pk}")
+    return found[0]
 
 
 def has_open_action(incident: Incident, target: Target | None) -> bool:
     """Whether a change of a target is asked about or under way; without a target: of any."""
-    actions = incident.actions.filter(status__in=Action.OPEN)
-    return (actions.filter(target=target) if target else actions).exists()
+    about, targets = (" AND target_id = {}", [target.pk]) if target else ("", [])
+    wanted = [status.value for status in Action.OPEN]
+    return bool(rawsql.rows(OPEN_ACTION + about, incident.pk, wanted, *targets))
 
 
 def wake_proof(incident_id: int) -> None:
@@ -166,11 +192,13 @@ def change(action: Action, to: Action.Status, **fields: Any) -> bool:
     is_outcome = action.status != to if failed else fields.get("helped") is not None
     won = Action.objects.filter(pk=action.pk, status=action.status).update(status=to, **fields)
     if won:
+        tally.add(counts.moved(action, to))
         action.status = to
         for name, value in fields.items():
             setattr(action, name, value)
         if is_outcome:
             ledger.settle(action)
+            incident_services.remember_again(action.incident_id)
     return bool(won)
 
 
@@ -232,6 +260,7 @@ def propose(action: Action, decision: Decision) -> Action:
         action.decided_at = None
         action.expires_at = timezone.now() + timedelta(seconds=settings.APPROVAL_SECONDS)
     action.save()
+    tally.add(counts.proposed(action, decision))
     data = {"action": action.pk, "reasons": action.decision}
     incident_services.record(incident, Event.Kind.PROPOSED, actor, f"{action}: {action.reason}", data)
     text = f"{action}: {decision.text}" if decision.text else str(action)

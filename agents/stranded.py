@@ -12,10 +12,11 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from agents import crew, executor, services
+from agents import counts, crew, executor, services
 from agents.models import Action, CrewRun, Step
 from agents.rules import Decision, Reason
 from incidents import services as incident_services
+from incidents import tally
 from incidents.models import Event, Incident
 from incidents.queue import State
 
@@ -75,6 +76,7 @@ def _end(incident: Incident, action: Action, status: Action.Status, text: str) -
         executor.record_end(incident, action, status, text)
     elif services.change(action, status, result=text):
         why = Decision("refuse", (Reason("refuse", "gave_up", text),))
+        tally.add(counts.refused(why.reasons))
         data = {"action": action.pk, "reasons": why.as_json()}
         incident_services.record(incident, Event.Kind.REFUSED, "crew", f"{action}: {text}", data)
 

@@ -7,17 +7,29 @@ from typing import Any
 
 from agents.loop import Observation
 from agents.models import CrewRun, Step, ToolCall
+from incidents import rawsql
 from incidents.models import Target
 from incidents.redaction import clean_tree
 
-RECALL = "recall_incidents"
+RUNBOOKS = "search_runbooks"
+# What they say is not about this incident, so it confirms nothing.
+HEARSAY = frozenset({"recall_incidents", RUNBOOKS})
+
+LAST = """
+SELECT id, run_id, output, rung, rung_reason FROM agents_step
+WHERE run_id = %s AND agent = %s AND state = 'done' AND output IS NOT NULL {about}
+ORDER BY number DESC LIMIT 1"""
+OUTPUTS = """
+SELECT call_id, tool, output FROM agents_toolcall
+WHERE step_id IN (SELECT id FROM agents_step WHERE run_id = {}) AND step_id <> {} ORDER BY id"""
+NO_STEP = 0
 
 
 def recorder(step: Step) -> Callable[[Observation], None]:
     """Writes each observation of a step as a row, at once."""
 
     def record(observation: Observation) -> None:
-        ToolCall.objects.create(
+        call = ToolCall(
             step=step,
             attempt=step.fence,
             call_id=observation.request.id,
@@ -29,17 +41,15 @@ def recorder(step: Step) -> Callable[[Observation], None]:
             error=observation.error,
             seconds=observation.seconds,
         )
+        rawsql.insert([call])
 
     return record
 
 
 def outputs(run: CrewRun, *, but: Step | None = None) -> tuple[dict[str, str], set[str]]:
-    """Call id to whole stored output, of every step of a run but one; and which of them tell of the past."""
-    calls = ToolCall.objects.filter(step__run=run)
-    if but is not None:
-        calls = calls.exclude(step=but)
-    rows = list(calls.values_list("call_id", "tool", "output"))
-    return {pk: output for pk, _, output in rows}, {pk for pk, tool, _ in rows if tool == RECALL}
+    """Call id to whole stored output, of every step of a run but one; and which of them are hearsay."""
+    rows = rawsql.rows(OUTPUTS, run.pk, but.pk if but else NO_STEP)
+    return {pk: output for pk, _, output in rows}, {pk for pk, tool, _ in rows if tool in HEARSAY}
 
 
 def answer_of(run: CrewRun, agent: Step.Agent, focus: Target | None = None) -> dict[str, Any] | None:
@@ -50,6 +60,6 @@ def answer_of(run: CrewRun, agent: Step.Agent, focus: Target | None = None) -> d
 
 def last(run: CrewRun, agent: Step.Agent, focus: Target | None = None) -> Step | None:
     """An agent's last answered step, about one target when that is given. Not loaded: its long brief."""
-    answered = run.steps.filter(agent=agent, state="done", output__isnull=False)
-    steps = answered.only("run", "output", "rung", "rung_reason")
-    return (steps.filter(focus=focus) if focus else steps).order_by("-number").first()
+    about, targets = ("AND focus_id = %s", [focus.pk]) if focus else ("", [])
+    found = Step.objects.raw(LAST.format(about=about), [run.pk, agent.value, *targets])
+    return next(iter(found), None)

@@ -15,6 +15,7 @@ urlpatterns = [
         name="autonomy",
     ),
     re_path(r"^q/(?P<token>[A-Za-z0-9_.-]{1,200})/?$", link_views.question, name="link"),
+    re_path(r"^slo/?$", views.service_levels, name="slo"),
     re_path(r"^pause/?$", views.pause, name="pause"),
     re_path(r"^pauses/(?P<pk>[0-9]{1,18})/lift/?$", views.lift, name="pause-lift"),
     re_path(rf"{INCIDENT}/?$", views.incident, name="incident"),

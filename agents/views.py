@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from agents import ledger, pages, pauses, services
+from agents import ledger, pages, pauses, services, slo
 from agents.forms import AnnotationForm, PauseHereForm, RejectionForm
 from agents.models import Action, Autonomy, Pause
 from incidents import services as incident_services
@@ -24,6 +24,7 @@ from incidents.access import Caller, caller_of
 from incidents.models import Incident, Role
 
 View = Callable[..., HttpResponseBase]
+SLO_WEEKS = 8
 
 
 def needs(role: Role) -> Callable[[Callable[..., HttpResponse]], View]:
@@ -48,6 +49,12 @@ def needs(role: Role) -> Callable[[Callable[..., HttpResponse]], View]:
 @needs(Role.VIEWER)
 def overview(request: HttpRequest, caller: Caller) -> HttpResponse:
     return render(request, "overview.html", pages.overview(caller))
+
+
+@require_safe
+@needs(Role.VIEWER)
+def service_levels(request: HttpRequest, caller: Caller) -> HttpResponse:
+    return render(request, "slo.html", slo.report(SLO_WEEKS))
 
 
 @require_safe

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from django.db import transaction
 from django.db.models import Exists, Q
 from django.utils import timezone
+from opentelemetry.trace import get_current_span
 
 from agents import cases, patience, proof, services, worse
 from agents.models import Action, CrewRun, Step
@@ -36,6 +37,7 @@ def look(step: Step) -> None:
     progress = proof.Progress.from_json(step.output or {})
     began = time.time()
     seen = proof.observe(incident, progress)
+    get_current_span().set_attribute("homelab.proof.state", seen.state.value)
     bad = worse.look(step.run, progress, seen) if progress.acted else None
     other = _other_target(step, incident)
     with transaction.atomic():
@@ -115,7 +117,7 @@ def _other_target(step: Step, incident: Incident) -> Target | None:
     """
     if incident.status not in (Status.PROVING, Status.AWAITING_APPROVAL) or incident.taken_over_at:
         return None
-    cases.bind_targets(incident)
+    cases.bind_targets(incident, incident.episodes.filter(target=None).order_by("id")[: cases.MOST_ALERTS])
     turns = step.run.steps.filter(agent=Step.Agent.ANALYST, focus__isnull=False)
     looked = turns.exclude(state=State.DONE, output__isnull=True)  # what has no answer was left to a person
     rows = incident.episodes.firing().filter(target__isnull=False).exclude(target__in=looked.values("focus"))
@@ -141,6 +143,7 @@ def _close(
 ) -> None:
     assert judgement.verdict is not None
     since = judgement.progress.cleared_since
+    get_current_span().set_attribute("homelab.verdict", judgement.verdict.value)
     closed = incident_services.close(
         incident,
         judgement.verdict,

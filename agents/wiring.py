@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
-from agents import advance, audit, crew, health, reconcile, services
+from agents import advance, audit, crew, health, outcomes, reconcile, services
 from incidents import broker, jobs, memory, signals
+from incidents.memory import bookshelf
+from incidents.models import Incident
 
 logger = logging.getLogger(__name__)
 
@@ -22,15 +23,14 @@ def connect() -> None:
     signals.episode_contested.connect(_contested, dispatch_uid="crew-contested")
     signals.incident_taken_over.connect(_taken_over, dispatch_uid="crew-taken-over")
     signals.incident_given_back.connect(_given_back, dispatch_uid="crew-given-back")
+    signals.facts_wanted.connect(_facts, dispatch_uid="crew-facts")
     jobs.register("health_check", lambda renew: health.run(), every=settings.HEALTH_CHECK_SECONDS)
     polled = settings.RECONCILE_SECONDS if settings.ALERTMANAGER_URL else None
     jobs.register(reconcile.JOB, lambda renew: reconcile.run(), every=polled)
     jobs.register(audit.JOB, lambda renew: audit.run(), every=audit.EVERY_SECONDS)
-    jobs.register("rebuild_memory", _rebuild_memory)
-
-
-def _rebuild_memory(renew: Callable[[], None]) -> dict[str, Any]:
-    return {"embedded": memory.rebuild(progress=lambda done, total: renew())}
+    jobs.register("rebuild_memory", memory.rebuild)
+    read = bookshelf.EVERY_SECONDS if settings.RUNBOOKS_DIR else None
+    jobs.register(bookshelf.JOB, bookshelf.run, every=read)
 
 
 def _opened(sender: Any, incident_ids: list[int], **_: Any) -> None:
@@ -52,6 +52,10 @@ def _taken_over(sender: Any, incident_id: int, **_: Any) -> None:
 
 def _given_back(sender: Any, incident_id: int, **_: Any) -> None:
     crew.go_on(incident_id)
+
+
+def _facts(sender: Any, incident: Incident, **_: Any) -> dict[str, Any]:
+    return outcomes.facts_of(incident)
 
 
 def _closed(sender: Any, incident_id: int, **_: Any) -> None:

@@ -8,10 +8,15 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from incidents import access, services
+from incidents import (
+    access,
+    adminproblems,  # noqa: F401 importing it registers its page
+    services,
+)
 from incidents.adminbase import ModelForm, QueueAdmin, RecordAdmin, RecordInline, pretty, tell_changed
 from incidents.models import (
     Delivery,
@@ -27,7 +32,7 @@ from incidents.models import (
     Verdict,
 )
 from incidents.redaction import clean_tree
-from incidents.wording import duration
+from incidents.wording import duration, trace_link
 
 SHOWN = 500  # characters of a text in a list
 WRITABLE = ("human_cause", "human_note")
@@ -81,6 +86,7 @@ class IncidentAdmin(RecordAdmin):
                     ("ended_at", "closed_at", "took"),
                     ("acknowledged_by", "acknowledged_at"),
                     ("reopened", "adopted", "previous"),
+                    ("request_id", "trace"),
                 )
             },
         ),
@@ -89,10 +95,18 @@ class IncidentAdmin(RecordAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Incident | None = None) -> list[str]:
         names = [field.name for field in Incident._meta.fields if field.name not in WRITABLE]
-        return [*names, "took"]
+        return [*names, "took", "trace"]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return admin.ModelAdmin.has_change_permission(self, request, obj)
+
+    @admin.display(description="trace")
+    def trace(self, incident: Incident) -> str:
+        """A link where TRACE_URL_TEMPLATE says where traces are, else the id."""
+        link = trace_link(incident)
+        return (
+            format_html('<a href="{}">{}</a>', link, incident.trace_id) if link else incident.trace_id or "-"
+        )
 
     @admin.display(description="took", ordering="resolution_seconds")
     def took(self, incident: Incident) -> str:

@@ -14,8 +14,9 @@ from hashlib import sha256
 
 from django.db.models import QuerySet
 
-from incidents import inventory, notifications, services, signals
+from incidents import counts, inventory, notifications, services, signals, tally, tracing
 from incidents.alertmanager import DEFAULT_SOURCE, Alert
+from incidents.context import Origin
 from incidents.models import Episode, Event, GroupKey, Incident, Target
 from incidents.rawsql import fetch, insert, update
 from incidents.severity import severity_class, worst
@@ -52,6 +53,7 @@ class Parcel:
     group_key: str = ""
     quiet: bool = False  # adopt what fires already: no message each, no proposals
     beside: int | None = None  # an incident of other alerts of the group, which their sender did not name
+    origin: Origin = field(default_factory=tracing.origin)
     touched: dict[int, Incident] = field(default_factory=dict)
 
     def touches(self, incident: Incident | None) -> None:
@@ -108,6 +110,7 @@ class Batch:
     events: list[Event] = field(default_factory=list)
     contested: list[Episode] = field(default_factory=list)
     resolved: dict[int, tuple[Incident, str]] = field(default_factory=dict)
+    counted: list[tally.Change] = field(default_factory=list)
     _incidents: dict[int, Incident] = field(default_factory=dict)
 
     # --- what is known -------------------------------------------------------------------------
@@ -254,6 +257,7 @@ class Batch:
         self.created.sort(key=lambda row: (row.source, row.fingerprint))
         insert(self.created)
         insert(self.events)
+        tally.add([*self.counted, *counts.opened(incident for incident, _quiet in self.opened)])
         for incident, source in self.resolved.values():
             services.end_when_all_resolved(incident, actor=source)
         for episode in self.contested:
@@ -306,6 +310,7 @@ class Batch:
         incident.save(
             update_fields=["severity", "severity_class", "started_at", "adopted", "ended_at", "joins"]
         )
+        self.counted += counts.rose(incident, before)
         if joining.quiet:
             return
         if adopted:

@@ -15,13 +15,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from celery import current_app
 from django.conf import settings
 from kombu.exceptions import OperationalError
 from kombu.pools import ProducerPool
+
+from incidents import tracing
+from incidents.context import Origin
 
 logger = logging.getLogger(__name__)
 HINT_EXPIRES = 30
@@ -105,8 +108,13 @@ def send(task: str, *keys: int) -> bool:
     if not _breaker.lets_through():
         return False
     try:
-        with _producers().acquire(block=True) as producer:
-            current_app.send_task(task, keys, producer=producer, retry=False, expires=HINT_EXPIRES)
+        with (
+            _producers().acquire(block=True) as producer,
+            tracing.sending(partial(_queue_of, task)) as headers,
+        ):
+            current_app.send_task(
+                task, keys, producer=producer, retry=False, expires=HINT_EXPIRES, headers=headers
+            )
     except (OperationalError, *GARBLED) as error:
         _breaker.failed(error)
         return False
@@ -142,11 +150,14 @@ class Letterbox:
         self._lock = threading.Lock()
         self._some = threading.Event()
         self._keys: dict[str, list[int]] = {}
+        self._origins: set[Origin] = set()
         self._thread: threading.Thread | None = None
 
     def put(self, task: str, keys: Sequence[int]) -> None:
+        origin = tracing.origin()
         with self._lock:
             self._keys.setdefault(task, []).extend(keys)
+            self._origins.add(origin)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._empty, name="letterbox", daemon=True)
                 self._thread.start()
@@ -157,12 +168,19 @@ class Letterbox:
             self._some.clear()
             with self._lock:
                 taken, self._keys = self._keys, {}
-            for task, keys in taken.items():
-                _send_some(task, keys)
+                origins, self._origins = self._origins, set()
+            with tracing.on_behalf_of(origins):
+                for task, keys in taken.items():
+                    _send_some(task, keys)
             time.sleep(self.EVERY_SECONDS)
 
 
 _letterbox = Letterbox()
+
+
+@cache
+def _queue_of(task: str) -> str:
+    return str(current_app.amqp.router.route({}, task)["queue"].name)
 
 
 @cache

@@ -20,6 +20,7 @@ from incidents.batch import Batch, Parcel, Raced
 from incidents.models import Episode, Event, Incident, Verdict
 from incidents.notifications import tell_opened
 from incidents.severity import severity_class
+from incidents.tally import one
 
 
 def apply(batch: Batch) -> None:
@@ -30,7 +31,16 @@ def apply(batch: Batch) -> None:
         for alert in parcel.alerts:
             step = _fire if alert.firing else _resolve
             key = parcel.key(alert)
-            batch.known[key] = step(batch, parcel, alert, batch.known.get(key))
+            last = batch.known.get(key)
+            batch.known[key] = step(batch, parcel, alert, last)
+            batch.counted.append(one("alerts", parcel.source, _outcome(alert, last, batch.known[key])))
+
+
+def _outcome(alert: Alert, last: Episode | None, episode: Episode) -> str:
+    """As metrics name it."""
+    if not alert.firing:
+        return "resolved"
+    return "repeated" if episode is last else "opened"
 
 
 def _may_open(batch: Batch) -> list[tuple[Parcel, Alert]]:
@@ -254,6 +264,8 @@ def _open_incident(
         adopted=parcel.quiet,
         started_at=alert.starts_at,
         opened_at=batch.now,
+        request_id=parcel.origin.request_id,
+        traceparent=parcel.origin.traceparent,
     )
     batch.event(incident, Event.Kind.OPENED, parcel.source, description, labels=dict(alert.labels))
     batch.open(incident, quiet=parcel.quiet)

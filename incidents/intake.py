@@ -6,17 +6,19 @@ What an alert means is decided in `episodes`; `batch` reads what that needs and 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
-from incidents import episodes
+from incidents import episodes, tracing
 from incidents.alertmanager import Alert, Webhook
 from incidents.batch import Batch, Parcel, Raced
+from incidents.context import Origin
 from incidents.models import Delivery, Episode, Event, GroupKey, Incident
 from incidents.rawsql import insert
+from incidents.tally import Change, one
 from incidents.together import Together
 
 T = TypeVar("T")
@@ -44,6 +46,7 @@ class Arrival:
     source: str
     body: bytes
     webhook: Webhook
+    origin: Origin = field(default_factory=tracing.origin)  # another thread may store it
 
 
 def receive(*, source: str, body: bytes, webhook: Webhook) -> Receipt:
@@ -80,12 +83,22 @@ def _store(arrivals: Sequence[Arrival]) -> list[Receipt]:
         for each in arrivals
     ]
     insert(deliveries)
-    parcels = [Parcel(each.source, each.webhook.alerts, each.webhook.group_key) for each in arrivals]
-    _apply(parcels)
+    parcels = [
+        Parcel(each.source, each.webhook.alerts, each.webhook.group_key, origin=each.origin)
+        for each in arrivals
+    ]
+    _apply(parcels, [change for each in arrivals for change in _counted(each)])
     return [
         Receipt(delivery.pk, len(each.webhook.alerts), len(each.webhook.quarantined), parcel.incidents)
         for delivery, each, parcel in zip(deliveries, arrivals, parcels, strict=True)
     ]
+
+
+def _counted(arrival: Arrival) -> list[Change]:
+    quarantined = len(arrival.webhook.quarantined)
+    outcome = "partly" if quarantined else "accepted"
+    lost = [one("alerts", arrival.source, "quarantined", times=quarantined)] if quarantined else []
+    return [one("deliveries", arrival.source, outcome), *lost]
 
 
 _arrivals: Together[Arrival, Receipt] = Together(
@@ -114,8 +127,8 @@ def apply_alerts(
     return parcel.incidents
 
 
-def _apply(parcels: Sequence[Parcel]) -> None:
-    batch = Batch(parcels, timezone.now())
+def _apply(parcels: Sequence[Parcel], counted: Sequence[Change] = ()) -> None:
+    batch = Batch(parcels, timezone.now(), counted=list(counted))
     episodes.apply(batch)
     batch.flush()
 

@@ -12,11 +12,23 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from incidents import tracing
 from incidents.models import Job
 from incidents.queue import State, anew, hint, working
+from incidents.redaction import clean
 
-# What a job does, given a function that renews its lease (for work that takes minutes); its result as JSON.
-Run = Callable[[Callable[[], None]], dict[str, Any]]
+# What a job does, given a function that renews its lease (for work that takes minutes) and may write how far
+# it is (`result=`); its result as JSON.
+Run = Callable[[Callable[..., None]], dict[str, Any]]
+
+
+class Again(Exception):
+    """A job's turn is over and it is not done: it goes on after `seconds`; `why` it had to wait."""
+
+    def __init__(self, seconds: float, why: str = "") -> None:
+        super().__init__(why)
+        self.seconds = seconds
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ def ran_before(name: str) -> bool:
 
 
 def last_result(name: str) -> dict[str, Any]:
-    """What a job gave when it last finished; empty before that."""
+    """What a job gave when it last finished, or said while it goes on; empty before that."""
     return Job.objects.filter(name=name).values_list("result", flat=True).first() or {}
 
 
@@ -74,8 +86,12 @@ def run(pk: int) -> None:
     if work is None:
         job.fail(f"no job is called {job.name}", permanent=True)
         return
-    with working(job):
-        result = work.run(job.renew)
+    with working(job), tracing.span(f"job {job.name}"):
+        try:
+            result = work.run(job.renew)
+        except Again as again:
+            job.postpone(seconds=again.seconds, attempts=0, lost_leases=0, error=clean(again.why))
+            return
     now = timezone.now()
     if work.every is None:
         job.finish(result=result, last_finished_at=now)

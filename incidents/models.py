@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
+from incidents.memory_models import MemoryEntry, Problem
 from incidents.queue import QueueRow
+from incidents.server_models import FailureCounter, Job, Turn
 
 SEVERITIES = ("critical", "warning", "info", "other")
 
@@ -181,6 +183,16 @@ class Incident(models.Model):
     rung = models.CharField(max_length=12, blank=True, default="", editable=False)
     proof_note = models.TextField(blank=True, default="", editable=False)
 
+    request_id = models.CharField(  # noqa: DJ001 unknown is null, not ""
+        max_length=128, null=True, editable=False, help_text="X-Request-ID of the delivery that opened it"
+    )
+    traceparent = models.CharField(  # noqa: DJ001
+        max_length=55,
+        null=True,
+        editable=False,
+        help_text="The span that opened it, as W3C writes it; null: it was not traced",
+    )
+
     human_cause = models.TextField("cause, as a person sees it", blank=True, default="")
     human_note = models.TextField("note", blank=True, default="")
     annotated_by = models.CharField(max_length=150, blank=True, default="", editable=False)
@@ -197,6 +209,7 @@ class Incident(models.Model):
             ),
         ]
         indexes = [
+            models.Index(fields=["opened_at"], name="incidents_by_time"),
             models.Index(fields=["status"], condition=~Q(status="closed"), name="open_incidents"),
             models.Index(fields=["target"], condition=~Q(status="closed"), name="open_by_target"),
             models.Index(
@@ -210,6 +223,13 @@ class Incident(models.Model):
     @property
     def resolution_status(self) -> str:
         return RESOLUTION_STATUS[self.verdict]
+
+    @property
+    def trace_id(self) -> str | None:
+        """32 hexadecimal digits; None when it was not traced, or was left out by the sampler."""
+        if self.traceparent is None or not int(self.traceparent[-2:], 16) & 1:
+            return None
+        return self.traceparent[3:35]
 
     @property
     def waiting_for(self) -> str | None:
@@ -344,6 +364,7 @@ class Event(models.Model):
         RESUMED = "resumed"
         AUTONOMY = "autonomy"
         RECURRED = "recurred"
+        PROBLEM = "problem"
         TOKEN = "token"  # noqa: S105 the name of an event
 
     incident = models.ForeignKey(Incident, models.CASCADE, null=True, related_name="events")
@@ -400,6 +421,7 @@ class Notification(QueueRow):
     class Meta:
         indexes = [
             models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="unsent"),
+            models.Index(fields=["state"], condition=Q(state="dead"), name="dead_messages"),
             models.Index(fields=["carrier"], condition=Q(carrier__isnull=False), name="carried"),
         ]
 
@@ -407,104 +429,48 @@ class Notification(QueueRow):
         return self.title
 
 
-class MemoryEntry(QueueRow):
-    """Something remembered: an incident, one taken over from another memory, a part of a runbook. The
-    database is the truth; the index is made of it."""
+class Tally(models.Model):
+    """What was ever counted of one series, but for the `TallyChange`s that are not folded in yet."""
 
-    TASK = "incidents.tasks.sync_memory"
-    MAX_ATTEMPTS = 10_000  # an index that is away comes back, be it after a week; the row waits for it
-
-    class Kind(models.TextChoices):
-        INCIDENT = "incident"
-        IMPORTED = "imported", "incident of another memory"
-        RUNBOOK = "runbook"
-
-    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.INCIDENT)
-    key = models.CharField(
-        max_length=300, unique=True, help_text="incident:ID, or where it came from and its id there"
-    )
-    incident = models.OneToOneField(Incident, models.CASCADE, null=True, blank=True, related_name="memory")
-    title = models.CharField(max_length=300, help_text="The alert's name, or the runbook's heading")
-    happened_at = models.DateTimeField(null=True, help_text="When it ended, else when it began")
-    text = models.TextField()
-    payload = models.JSONField(default=dict)
-    content_hash = models.CharField(max_length=64)
-    model = models.CharField(max_length=120, blank=True, default="")
-    vector = models.BinaryField(null=True, help_text="float32, little endian, of unit length")
-    next_model = models.CharField(
-        max_length=120, blank=True, default="", help_text="The model that is about to replace `model`"
-    )
-    next_vector = models.BinaryField(null=True)
-    synced_at = models.DateTimeField(null=True)
-    updated_at = models.DateTimeField(auto_now=True)
-
-    objects: ClassVar[models.Manager[MemoryEntry]] = models.Manager()
+    series = models.TextField(unique=True, help_text="JSON: a name and the values of its labels")
+    amount = models.BigIntegerField(help_text="In the series' own unit, a whole number")
 
     class Meta:
-        verbose_name_plural = "memory entries"
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(kind="incident", incident__isnull=False)
-                | (~Q(kind="incident") & Q(incident__isnull=True)),
-                name="an_incident_exactly_when_of_that_kind",
-            ),
-        ]
-        indexes = [
-            models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="unsynced"),
-            models.Index(fields=["title"], name="memory_by_title"),
-        ]
+        verbose_name_plural = "tallies"
 
     def __str__(self) -> str:
-        return f"memory of #{self.incident_id}" if self.incident_id else f"memory of {self.key}"
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """An incident's entry has the incident's key."""
-        if self.incident_id is not None and not self.key:
-            self.key = self.key_of(self.incident_id)
-        super().save(*args, **kwargs)
-
-    @staticmethod
-    def key_of(incident_id: int) -> str:
-        return f"incident:{incident_id}"
+        return self.series
 
 
-class Job(QueueRow):
-    """Recurring and requested work of the server itself: a due row per name."""
+class TallyChange(models.Model):
+    """What one transaction added to several series: an insert, so that nobody waits for anybody."""
 
-    TASK = "incidents.tasks.run_job"
-    MAX_ATTEMPTS = 1_000_000  # a recurring check that fails is tried again as long as the server runs
-
-    name = models.CharField(max_length=60, unique=True)
-    requested_by = models.CharField(max_length=150, blank=True, default="")
-    last_finished_at = models.DateTimeField(null=True)
-    result = models.JSONField(null=True)
-
-    objects: ClassVar[models.Manager[Job]] = models.Manager()
-
-    class Meta:
-        indexes = [
-            models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="due_jobs")
-        ]
+    amounts = models.TextField(help_text="JSON: a list of (series, amount)")
 
     def __str__(self) -> str:
-        return self.name
+        return self.amounts
 
 
-class FailureCounter(models.Model):
-    """Failed logins or tokens of the addresses that share it, as one moment (`incidents/throttle.py`)."""
-
-    key = models.CharField(max_length=20, primary_key=True)
-    until = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return self.key
-
-
-class Turn(models.Model):
-    """Until when a thing that every process would do is not done again, because one has just done it."""
-
-    name = models.CharField(max_length=60, primary_key=True)
-    until = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return self.name
+__all__ = [
+    "RESOLUTION_STATUS",
+    "SEVERITIES",
+    "Delivery",
+    "Episode",
+    "EpisodeQuerySet",
+    "Event",
+    "FailureCounter",
+    "GroupKey",
+    "Incident",
+    "IncidentQuerySet",
+    "Job",
+    "MemoryEntry",
+    "Notification",
+    "Problem",
+    "Role",
+    "Tally",
+    "TallyChange",
+    "Target",
+    "Token",
+    "Turn",
+    "Verdict",
+]

@@ -16,8 +16,9 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from opentelemetry.trace import Span, SpanKind
 
-from incidents import digest, escalation, services
+from incidents import digest, escalation, rawsql, services, tally, tracing
 from incidents.channels import NO_CHANNEL, channels, url_of
 from incidents.inert import as_markdown, inert, reads_markdown, words_only
 from incidents.models import Event, Incident, Notification
@@ -25,6 +26,9 @@ from incidents.queue import State, hint, working
 from incidents.redaction import clean
 from incidents.wording import headline, incident_link
 
+UNLESS_SENT = """
+ON CONFLICT (dedup_key) DO UPDATE SET title = excluded.title, body = excluded.body, due_at = excluded.due_at,
+hinted_at = NULL WHERE incidents_notification.state = 'waiting'"""
 # A critical waits this long for the crew's words, and is told without them after that.
 ANALYSIS_SECONDS = 40
 SUMMARY_LINES = 20
@@ -76,12 +80,7 @@ def tell(incident: Incident, kind: Kind, *, title: str, body: Body, transition: 
     `body`: the words, or what makes them for a channel, by its name.
     """
     rows = _rows(incident, kind, title=title, body=body, transition=transition, due_at=timezone.now())
-    words = {row.dedup_key: row for row in rows}
-    _queue(rows)
-    waiting = Notification.objects.filter(dedup_key__in=words, state=State.WAITING)
-    for pk, key in waiting.values_list("pk", "dedup_key"):
-        new = words[key]
-        waiting.filter(pk=pk).update(title=new.title, body=new.body, due_at=new.due_at, hinted_at=None)
+    for pk in rawsql.put(rows, UNLESS_SENT):
         hint(Notification, pk)
 
 
@@ -172,8 +171,9 @@ def opened_transition(incident: Incident) -> str:
 def supersede_opened(incident: Incident) -> bool:
     """A later message says more than an opening that is still unsent; whether there was one."""
     transition = f"{incident.pk}:{opened_transition(incident)}:"
-    unsent = Notification.objects.filter(dedup_key__startswith=transition, state=State.WAITING)
-    return bool(unsent.update(state=State.DONE, error="superseded by a later message"))
+    told = {"state": State.DONE, "error": "superseded by a later message"}
+    unsent = "dedup_key LIKE {} AND state = 'waiting'"
+    return bool(rawsql.change(Notification, told, unsent, f"{transition}%"))
 
 
 def deliver(pk: int) -> None:
@@ -191,15 +191,25 @@ def deliver(pk: int) -> None:
     if url is None:
         row.fail("this channel is no longer in the settings", permanent=True)
         return
+    about = {"homelab.notification.kind": row.kind, "homelab.channel": row.channel}
+    with tracing.work(row.incident, f"notify {row.kind}", kind=SpanKind.CLIENT, attributes=about) as span:
+        _deliver(row, message, url, span)
+
+
+def _deliver(row: Notification, message: Message, url: str, span: Span) -> None:
     with working(row):
         try:
             _send(url, message.title, message.body, words=row.attempts >= REFUSALS)
         except NotifyError as error:
-            row.fail(str(error), permanent=error.permanent)
+            tracing.failed(span, type(error).__name__)
+            with transaction.atomic():
+                row.fail(str(error), permanent=error.permanent)
+                tally.add([tally.one("notifications", row.channel, "failed")])
             return
     now = timezone.now()
     with transaction.atomic():
         if row.finish(sent_at=now, title=message.title, body=message.body):
+            tally.add([tally.one("notifications", row.channel, "sent")])
             for each in (row, *message.along):
                 if each.kind != Kind.DIGEST:
                     services.record(each.incident, Event.Kind.NOTIFIED, row.channel, each.title)

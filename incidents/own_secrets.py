@@ -18,6 +18,8 @@ _SECRET = re.compile(r"(?:^|_)(?:KEY|KEYS|TOKEN|PASSWORD|SECRET|KEY_FALLBACKS)$"
 # Settings whose URLs are secrets as a whole: who knows them can write to the chat, or ping.
 _ADDRESSES = ("NOTIFY_URLS", "ESCALATION_URLS", "HEARTBEAT_URL")
 
+_HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS",)  # name=value,name=value; of `Bearer TOKEN` the token
+
 
 def own_secrets(settings: Any) -> set[str]:
     """Every secret in the settings, of at least 8 characters, also as URLs and JSON write it."""
@@ -37,6 +39,8 @@ def _of(name: str, value: Any) -> Iterator[str]:
         for each in value:
             yield from _of(name, each)
     elif isinstance(value, str) and value:
+        if name in _HEADERS:
+            yield from (unquote(each.partition("=")[2]).rpartition(" ")[2] for each in value.split(","))
         if _SECRET.search(name.upper()):
             yield value
         elif "://" in value:

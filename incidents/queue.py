@@ -23,7 +23,8 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from incidents import broker, leases
+from incidents import broker, leases, rawsql
+from incidents.context import about
 from incidents.redaction import clean
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,11 @@ MAX_DOUBLINGS = 10
 # Of a row that lost more workers than this, the next one waits until the lease is over, for others to have a
 # turn: it may be what killed them.
 LOST_AT_ONCE = 2
+CLAIM = """
+    state = 'running', lease_until = {}, fence = fence + 1,
+    lost_leases = lost_leases + CASE WHEN state = 'running' THEN 1 ELSE 0 END"""
+DUE = "id = {} AND (state = 'waiting' AND due_at <= {} OR state = 'running' AND lease_until < {})"
+HELD = "id = {} AND fence = {} AND state = 'running'"
 
 
 class LeaseLost(RuntimeError):
@@ -60,24 +66,20 @@ class QueueQuerySet(models.QuerySet["QueueRow"]):
     def running(self) -> Self:
         return self.filter(state=State.RUNNING)
 
-    def claim(self, pk: int, *, when_dead: Callable[[Any], None] = lambda row: None, **fields: Any) -> Any:
+    def claim(self, pk: int, *, when_dead: Callable[[Any], None] = lambda row: None) -> Any:
         """The row with a fresh lease, or None when it is not due or another worker has it.
 
-        `fields` are written with the claim.
         None also when it has lost too many workers: then it is dead from now on, and `when_dead` is told.
         """
         now = timezone.now()
-        lease = {
-            "state": State.RUNNING,
-            "lease_until": now + timedelta(seconds=settings.LEASE_SECONDS),
-            "fence": F("fence") + 1,
-            **fields,
-        }
-        waiting = self.filter(pk=pk, state=State.WAITING, due_at__lte=now)
-        lost = self.filter(pk=pk, state=State.RUNNING, lease_until__lt=now)
-        if not waiting.update(**lease) and not lost.update(**lease, lost_leases=F("lost_leases") + 1):
+        sets, times = CLAIM, [now + timedelta(seconds=settings.LEASE_SECONDS)]
+        if (begun := self.model.BEGUN) is not None:
+            sets += f", {begun} = COALESCE({begun}, {{}})"
+            times.append(now)
+        found: list[Any] = rawsql.changed(self.model, sets, DUE, *times, pk, now, now)
+        if not found:
             return None
-        row = self.get(pk=pk)
+        [row] = found
         leases.take(row, row.fence)
         if row.lost_leases <= row.MAX_LOST:
             return row
@@ -106,6 +108,7 @@ class QueueRow(models.Model):
     MAX_ATTEMPTS: ClassVar[int] = 5
     MAX_LOST: ClassVar[int] = 10
     BACKOFF_SECONDS: ClassVar[int] = 5
+    BEGUN: ClassVar[str | None] = None  # the field, if there is one, that keeps when it was first claimed
 
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING, editable=False)
     due_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -128,8 +131,7 @@ class QueueRow(models.Model):
 
     def _write(self, **fields: Any) -> bool:
         """Write as the holder of the lease; False when the lease was lost."""
-        held = type(self)._default_manager.filter(pk=self.pk, fence=self.fence, state=State.RUNNING)
-        won = held.update(**fields) == 1
+        won = rawsql.change(type(self), fields, HELD, self.pk, self.fence) == 1
         if not won or "state" in fields:
             leases.drop(self, self.fence)
         else:
@@ -150,9 +152,9 @@ class QueueRow(models.Model):
         lease = timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
         return self._write(lease_until=lease, **fields)
 
-    def renew(self) -> None:
+    def renew(self, **fields: Any) -> None:
         """A fresh lease in the middle of long work; LeaseLost when another worker has the row."""
-        if not self.save_progress():
+        if not self.save_progress(**fields):
             raise LeaseLost(f"{type(self).__name__} {self.pk}")
 
     def put_back(self, *, seconds: float, **fields: Any) -> bool:
@@ -200,7 +202,8 @@ def give_up(row: QueueRow, *, by: str) -> bool:
 def working(row: QueueRow) -> Iterator[None]:
     """Record a crash on the row, and raise it again for the log."""
     try:
-        yield
+        with about(incident_id=getattr(row, "incident_id", None)):
+            yield
     except Exception as error:
         row.fail(f"{type(error).__name__}: {error}")
         raise

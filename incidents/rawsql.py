@@ -1,11 +1,12 @@
-"""What every delivery asks and inserts, by hand-written SQL: Django takes several times as long to write such
-a statement as the database takes to answer it.
+"""What every delivery and every step asks and writes, by hand-written SQL: Django takes several times as long
+to write such a statement as the database takes to answer it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 
@@ -13,23 +14,42 @@ from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 M = TypeVar("M", bound=models.Model)
-Value = str | list[str] | list[int]
+Value = str | int | datetime | list[str] | list[int]
 ROWS = 50  # of one INSERT; PostgreSQL keeps a prepared statement for each number of them
 PLAIN = (str, int, bool, float, type(None))  # what a driver takes as it is
 
 
-def fetch(model: type[M], where: str, *values: Value, lock: bool = False) -> list[M]:
-    """Rows in the order of their keys, locked until the transaction ends if wanted.
+def fetch(model: type[M], where: str, *values: Value, lock: bool = False, most: int | None = None) -> list[M]:
+    """Rows in the order of their keys, the first `most`, locked until the transaction ends if wanted.
 
     Each `{}` of `where` stands for a value, or for being one of a list.
     """
     database = _database()
     sql = _select(model).format(_filled(database, where, values))
+    if most is not None:
+        sql += f" LIMIT {most}"
     if lock and database.features.has_select_for_update:
         sql += " FOR UPDATE"
     with database.cursor() as cursor:
         cursor.execute(sql, [_parameter(database, value) for value in values])
         return _instances(database, model, cursor.fetchall())
+
+
+def rows(sql: str, *values: Value, lock: bool = False) -> list[tuple[Any, ...]]:
+    """What a SELECT finds, as the driver gives it; all that it joins is locked if wanted."""
+    database = _database()
+    filled = _filled(database, sql, values)
+    if lock and database.features.has_select_for_update:
+        filled += " FOR UPDATE"
+    with database.cursor() as cursor:
+        cursor.execute(filled, [_parameter(database, value) for value in values])
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
+
+
+def row(sql: str, *values: Value) -> tuple[Any, ...] | None:
+    """The first row that a SELECT finds."""
+    return next(iter(rows(sql, *values)), None)
 
 
 def update(model: type[models.Model], name: str, value: Any, keys: list[int]) -> None:
@@ -41,6 +61,82 @@ def update(model: type[models.Model], name: str, value: Any, keys: list[int]) ->
     sql = f"UPDATE {model._meta.db_table} SET {field.column} = %s WHERE {where}"  # noqa: S608 our own names
     with database.cursor() as cursor:
         cursor.execute(sql, [field.get_db_prep_save(value, database), _parameter(database, keys)])
+
+
+def change(model: type[models.Model], fields: Mapping[str, Any], where: str, *values: Value) -> int:
+    """Give the rows new values of some fields; how many rows there were. `where` as for `fetch`."""
+    database = _database()
+    wanted = [(_field(model, name), value) for name, value in fields.items()]
+    columns = ", ".join(f"{field.column} = %s" for field, _ in wanted)
+    filled = _filled(database, where, values)
+    with database.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {model._meta.db_table} SET {columns} WHERE {filled}",  # noqa: S608 our own names
+            [
+                *(field.get_db_prep_save(_key(value), database) for field, value in wanted),
+                *(_parameter(database, value) for value in values),
+            ],
+        )
+        return int(cursor.rowcount)
+
+
+def changed(model: type[M], sets: str, where: str, *values: Value) -> list[M]:
+    """Rows as an UPDATE leaves them. Each `{}` of `sets` and `where` stands for a value, in that order."""
+    database = _database()
+    columns = ", ".join(str(field.column) for field in model._meta.concrete_fields)
+    filled = _filled(database, f"SET {sets} WHERE {where}", values)
+    with database.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {model._meta.db_table} {filled} RETURNING {columns}",
+            [_parameter(database, value) for value in values],
+        )
+        return _instances(database, model, cursor.fetchall())
+
+
+def follow(row: models.Model, *names: str) -> None:
+    """Load what a row refers to by the first name, what that refers to by the second, and so on: at once."""
+    database = _database()
+    sql, chain = _chain(type(row), names)
+    with database.cursor() as cursor:
+        cursor.execute(sql, [getattr(row, chain[0].attname)])
+        values = cursor.fetchone()
+    for field in chain:
+        if getattr(row, field.attname) is None:
+            return
+        width = len(field.related_model._meta.concrete_fields)
+        mine, values = values[:width], values[width:]
+        [related] = _instances(database, field.related_model, [mine])
+        setattr(row, field.name, related)
+        row = related
+
+
+@cache
+def _chain(
+    model: type[models.Model], names: tuple[str, ...]
+) -> tuple[str, list[models.ForeignKey[Any, Any]]]:
+    chain: list[models.ForeignKey[Any, Any]] = []
+    columns: list[str] = []
+    joins = ""
+    for place, name in enumerate(names):
+        field = model._meta.get_field(name)
+        assert isinstance(field, models.ForeignKey)
+        chain.append(field)
+        model = field.related_model
+        columns += [f"t{place}.{each.column}" for each in model._meta.concrete_fields]
+        table = f"{model._meta.db_table} t{place}"
+        joins += f" LEFT JOIN {table} ON t{place}.id = t{place - 1}.{field.column}" if place else table
+    return f"SELECT {', '.join(columns)} FROM {joins} WHERE t0.id = %s", chain  # noqa: S608 our own names
+
+
+def _key(value: Any) -> Any:
+    """What a field that refers to a row keeps of it."""
+    return value.pk if isinstance(value, models.Model) else value
+
+
+def _field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
+    field = model._meta.get_field(name)
+    assert isinstance(field, models.Field)
+    return field
 
 
 def insert(rows: Sequence[models.Model]) -> None:
@@ -60,6 +156,15 @@ def insert(rows: Sequence[models.Model]) -> None:
                 row.pk, row._state.adding, row._state.db = key, False, database.alias
 
 
+def put(rows: Sequence[models.Model], unless: str) -> list[int]:
+    """Insert a few rows of one model; `unless` is the ON CONFLICT. The keys of those that were written."""
+    database, model = _database(), type(rows[0])
+    statement = _insert(model, len(rows)).replace(" RETURNING id", f" {unless} RETURNING id")
+    with database.cursor() as cursor:
+        cursor.execute(statement, [read(row, database) for row in rows for read in _readers(model)])
+        return [key for (key,) in cursor.fetchall()]
+
+
 def _database() -> BaseDatabaseWrapper:
     """Looked up once a statement: `django.db.connection` looks for it at each of its attributes."""
     return connections[DEFAULT_DB_ALIAS]
@@ -68,7 +173,7 @@ def _database() -> BaseDatabaseWrapper:
 @cache
 def _select(model: type[models.Model]) -> str:
     columns = ", ".join(str(field.column) for field in model._meta.concrete_fields)
-    return f"SELECT {columns} FROM {model._meta.db_table} WHERE {{}} ORDER BY id"  # noqa: S608 our own names
+    return f"SELECT {columns} FROM {model._meta.db_table} WHERE {{}} ORDER BY {model._meta.pk.column}"  # noqa: S608 our own names
 
 
 def _instances(database: BaseDatabaseWrapper, model: type[M], rows: Sequence[tuple[Any, ...]]) -> list[M]:
@@ -145,10 +250,12 @@ def _filled(database: BaseDatabaseWrapper, where: str, values: Sequence[Value]) 
 
 def _place(database: BaseDatabaseWrapper, value: Value) -> str:
     """A list is one parameter: databases take a bounded number of them, and each number is another text."""
-    if isinstance(value, str):
+    if not isinstance(value, list):
         return "%s"
     return "= ANY(%s)" if database.vendor == "postgresql" else "IN (SELECT value FROM json_each(%s))"
 
 
 def _parameter(database: BaseDatabaseWrapper, value: Value) -> Any:
-    return value if isinstance(value, str) or database.vendor == "postgresql" else json.dumps(value)
+    if isinstance(value, list):
+        return value if database.vendor == "postgresql" else json.dumps(value)
+    return value if type(value) in PLAIN else database.ops.adapt_unknown_value(value)

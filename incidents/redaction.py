@@ -54,12 +54,15 @@ def redact(text: str) -> str:
 
 def clean(text: str) -> str:
     """Redacted, and storable: logs may hold NUL or broken UTF-8, which PostgreSQL refuses."""
-    storable = text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
-    return redact(storable)
+    if "\x00" in text or not text.isascii():
+        text = text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+    return redact(text)
 
 
 def clean_tree(value: Any) -> Any:
     """JSON with every string in it cleaned, and every value under a secret's name hidden."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
     if isinstance(value, str):
         return _clean_text(value)
     if isinstance(value, Mapping):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
-from incidents import memory, signals
+from incidents import counts, memory, rawsql, signals, tally
 from incidents.models import Event, Incident, MemoryEntry, Verdict
 from incidents.queue import hint
 from incidents.redaction import clean, clean_tree
 
+logger = logging.getLogger(__name__)
+LOGGED_LENGTH = 300
 PROVED = (Verdict.VERIFIED, Verdict.CLEARED_BEFORE_ACTION)
 
 
@@ -23,8 +27,18 @@ class IllegalTransition(ValueError):
 def record(
     incident: Incident | None, kind: Event.Kind, actor: str, text: str, data: dict[str, Any] | None = None
 ) -> Event:
+    """Add to the timeline. Once it is committed, it is a line in the log, too."""
     cleaned = {"text": clean(text), "data": clean_tree(data or {})}
-    return Event.objects.create(incident=incident, kind=kind, actor=actor, **cleaned)
+    event = Event(incident=incident, kind=kind, actor=actor, **cleaned)
+    rawsql.insert([event])
+    transaction.on_commit(partial(_log, event), robust=True)
+    return event
+
+
+def _log(event: Event) -> None:
+    about = {"incident_id": event.incident_id, "request_id": event.incident and event.incident.request_id}
+    text = event.text[:LOGGED_LENGTH]
+    logger.info("%s by %s: %s", event.kind, event.actor, text, extra={"event": event.kind, **about})
 
 
 @transaction.atomic(savepoint=False)  # most callers have a transaction, and none goes on after an error here
@@ -40,8 +54,9 @@ def transition(
     """Move an incident along the table; False when another worker moved it first, or `only_if` fails."""
     if to not in Incident.TRANSITIONS[incident.status]:
         raise IllegalTransition(f"#{incident.pk}: {incident.status} -> {to}")
-    mine = Incident.objects.filter(pk=incident.pk, status=incident.status, **(only_if or {}))
-    if not mine.update(status=to, **fields):
+    found = {"id": incident.pk, "status": incident.status, **(only_if or {})}
+    where = " AND ".join(f"{name} = {{}}" for name in found)
+    if not rawsql.change(Incident, {"status": to, **fields}, where, *found.values()):
         return False
     if text or incident.status != to:
         record(incident, Event.Kind.STATUS, actor, text or f"{incident.status} → {to}", {"to": to})
@@ -82,6 +97,7 @@ def close(
         resolution_seconds=seconds,
     )
     if won:
+        tally.add(counts.judged(incident, None))
         end_groups(incident)
         remember(incident)
         signals.incident_closed.send(Incident, incident_id=incident.pk)
@@ -91,11 +107,13 @@ def close(
 @transaction.atomic
 def reopen(incident: Incident, *, actor: str, text: str) -> bool:
     """A closed incident is worked on again: its alert came back."""
+    verdict, seconds = incident.verdict, incident.resolution_seconds
     won = transition(
         incident,
         Incident.Status.NEW,
         actor=actor,
         text=text,
+        only_if={"verdict": verdict},
         verdict=None,
         closed_at=None,
         ended_at=None,
@@ -108,6 +126,7 @@ def reopen(incident: Incident, *, actor: str, text: str) -> bool:
         taken_over_by="",
     )
     if won:
+        tally.add(counts.judged(incident, verdict, seconds))
         record(incident, Event.Kind.REOPENED, actor, text)
         signals.incidents_opened.send(Incident, incident_ids=[incident.pk])
     return won
@@ -127,6 +146,12 @@ def end_groups(incident: Incident) -> None:
 def remember(incident: Incident) -> None:
     """Put what is known of an incident on the way to the memory."""
     hint(MemoryEntry, memory.remember(incident).pk)
+
+
+def remember_again(incident_pk: int) -> None:
+    """What was learnt of an incident after its end; while it is open, its end will tell."""
+    for incident in Incident.objects.closed().select_related("target").filter(pk=incident_pk):
+        remember(incident)
 
 
 @transaction.atomic
@@ -205,7 +230,9 @@ def _human_verdict(incident: Incident, verdict: Verdict, by: str) -> None:
     if incident.status != Incident.Status.CLOSED:
         close(incident, verdict, actor=by, note=f"said by {by}")
     elif incident.verdict != verdict:
+        before, seconds = incident.verdict, incident.resolution_seconds
         fields = {"verdict": verdict, "resolution_seconds": None, "proof_note": f"said by {by}"}
         Incident.objects.filter(pk=incident.pk).update(**fields)
-        record(incident, Event.Kind.STATUS, by, f"{incident.verdict} → {verdict}", {"verdict": verdict})
+        record(incident, Event.Kind.STATUS, by, f"{before} → {verdict}", {"verdict": verdict})
         incident.refresh_from_db()
+        tally.add(counts.judged(incident, before, seconds))

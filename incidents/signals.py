@@ -15,3 +15,6 @@ incident_taken_over = Signal()
 incident_given_back = Signal()
 # kwargs: incident_id: int. A person wrote what they know.
 incident_annotated = Signal()
+# kwargs: incident: Incident. It is about to be remembered: receivers answer with a dict of what they know of
+# it beside its row: `actions` (each kind, what, target, outcome) and `evidence` (quotes that were found).
+facts_wanted = Signal()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from celery import shared_task
+from celery import Task, shared_task
 
-from incidents import jobs, memory, notifications, turns
+from incidents import jobs, memory, notifications, problems, tally, turns
 from incidents.models import Job, MemoryEntry, Notification
 from incidents.queue import sweep
 
@@ -16,6 +16,7 @@ def deliver_notification(pk: int) -> None:
 
 @shared_task
 def sync_memory(pk: int) -> None:
+    problems.notice(pk)
     memory.sync(pk)
 
 
@@ -24,10 +25,14 @@ def run_job(pk: int) -> None:
     jobs.run(pk)
 
 
-@shared_task
-def sweep_records() -> None:
+@shared_task(bind=True)
+def sweep_records(self: Task[[], None]) -> None:
     """Repeat the hints of rows that wait."""
+    turns.heartbeat("worker")
+    if not self.request.called_directly:  # a worker that hears nothing from beat sweeps by itself
+        turns.heartbeat("beat")
     if not turns.take_sweep("sweep_records"):
         return
     for model in (Notification, MemoryEntry, Job):
         sweep(model)
+    tally.fold()

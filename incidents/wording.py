@@ -45,6 +45,14 @@ def people_time(moment: datetime) -> str:
     return moment.astimezone(ZoneInfo(settings.TIME_ZONE)).strftime("%H:%M")
 
 
+def trace_link(incident: Incident) -> str | None:
+    """Where an incident's trace is looked at; None when it has none, or TRACE_URL_TEMPLATE is not set."""
+    template: str | None = settings.TRACE_URL_TEMPLATE
+    if template is None or incident.trace_id is None:
+        return None
+    return template.replace("{trace_id}", incident.trace_id)
+
+
 def incident_link(incident: Incident) -> str:
     """The incident's page when PUBLIC_URL is known, else its number."""
     return (

@@ -8,6 +8,7 @@ from rest_framework.routers import SimpleRouter
 from agents.api import views
 from agents.api.autonomy import AutonomyViewSet
 from agents.api.policy import TargetPolicyView
+from agents.api.slo import SloView
 
 router = SimpleRouter()
 router.trailing_slash = "/?"
@@ -31,6 +32,7 @@ api_patterns: list[URLPattern | URLResolver] = [
         TargetPolicyView.as_view(),
         name="api-target-policy",
     ),
+    re_path(r"^slo/?$", SloView.as_view(), name="api-slo"),
     re_path(r"^costs/?$", views.CostsView.as_view(), name="api-costs"),
     *router.urls,
 ]

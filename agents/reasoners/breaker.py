@@ -14,6 +14,7 @@ from django.utils.crypto import salted_hmac
 
 from agents.models import Breaker
 from agents.reasoners.rungs import Rung
+from incidents import rawsql
 
 FAILURES = 3  # in a row, of whatever process
 PAUSE_SECONDS = 60.0  # doubles with each failure after that
@@ -30,7 +31,7 @@ def _key(rung: Rung) -> str:
 
 def trouble(rung: Rung) -> Breaker | None:
     """The row of a rung that failed lately; None while all is well."""
-    return Breaker.objects.filter(pk=_key(rung)).first()
+    return next(iter(rawsql.fetch(Breaker, "key = {}", _key(rung))), None)
 
 
 def is_open(row: Breaker | None) -> str | None:

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from agents import budget
+from django.db import transaction
+
+from agents import budget, counts
 from agents.models import ModelCall, Step
 from agents.prices import price_usd, worst_usd
 from agents.reasoners import prompts, wire
 from agents.reasoners.rungs import Rung
+from incidents import rawsql, tally
 from incidents.redaction import clean_tree
 
 
@@ -81,7 +84,7 @@ def book(words: prompts.Prompts, *, step: Step | None = None, replay_of: Step | 
         nearly_spent = budget.reserve(row, incident, free=server.free)
 
         def done(call: Call) -> None:
-            _settle(row, call)
+            _settle(row, call, worked)
             if nearly_spent:
                 budget.warn(incident)
 
@@ -90,18 +93,23 @@ def book(words: prompts.Prompts, *, step: Step | None = None, replay_of: Step | 
     return begin
 
 
-def _settle(row: ModelCall, call: Call) -> None:
+def _settle(row: ModelCall, call: Call, worked: Step | None) -> None:
     """The real cost takes the reservation's place; while it is not known, the reservation stays."""
     usage, cost = call.usage, call.cost_usd
-    ModelCall.objects.filter(pk=row.pk).update(
-        model=call.model,
-        response=clean_tree(call.response),
-        input_tokens=usage.input,
-        cached_tokens=usage.cached,
-        output_tokens=usage.output,
-        reasoning_tokens=usage.reasoning,
-        cost_usd=cost,
-        reserved_usd=row.reserved_usd if cost is None else None,
-        error=call.error,
-        seconds=call.seconds,
-    )
+    came_of_it = {
+        "model": call.model,
+        "response": clean_tree(call.response),
+        "input_tokens": usage.input,
+        "cached_tokens": usage.cached,
+        "output_tokens": usage.output,
+        "reasoning_tokens": usage.reasoning,
+        "cost_usd": cost,
+        "reserved_usd": row.reserved_usd if cost is None else None,
+        "error": call.error,
+        "seconds": call.seconds,
+    }
+    with transaction.atomic():
+        rawsql.change(ModelCall, came_of_it, "id = {}", row.pk)
+        for name, value in came_of_it.items():
+            setattr(row, name, value)
+        tally.add(counts.model_call(row, worked, cost))

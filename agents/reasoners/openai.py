@@ -15,6 +15,7 @@ import openai
 from django.conf import settings
 from django.utils import timezone
 
+from agents import spans
 from agents.answers import Answer, terminal_tool
 from agents.budget import NoMoney, NotYet
 from agents.loop import Brief, Correction, Entry, Observation, Turn
@@ -165,6 +166,19 @@ class OpenAIReasoner:
             done = self._begin(request)
         except NoMoney as error:
             raise ModelError(str(error), trouble=False) from error
+        with spans.chat(self.server.model, self.server.base_url) as span:
+            call = self._send(request, done)
+            usage = call.usage
+            counts = {
+                "input_tokens": usage.input,
+                "output_tokens": usage.output,
+                "cache_read.input_tokens": usage.cached,
+                "reasoning.output_tokens": usage.reasoning,
+            }
+            spans.answered(span, call.response or {}, counts)
+        return call
+
+    def _send(self, request: dict[str, Any], done: Done) -> Call:
         started = time.monotonic()
         left = max(LEAST_SECONDS, self.deadline - started)
         try:

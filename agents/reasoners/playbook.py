@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agents import playbooks
+from agents import outcomes, playbooks
 from agents.answers import Diagnosis, Remediation, Triage
 from agents.loop import Brief, Entry, Observation, Request, Turn
-from agents.playbooks import Found, Playbook
+from agents.playbooks import Found, Playbook, Read
 
 MAX_DROPPED = 8
+MAX_CLAIMS = 8
+RUNBOOKS = Read("runbooks", "search_runbooks", {})  # read with every playbook
+# A runbook that nobody named for the alert is cited from this score on. Of 99 alerts more than half get
+# theirs, among 108, by its text alone then; with theirs taken out, one in five gets another that is close.
+CITED_FROM = 0.7
 
 
 class PlaybookReasoner:
@@ -39,10 +44,21 @@ def diagnose(brief: Brief[Any], seen: Sequence[Observation], *, final: bool) -> 
             return Turn(requests=missing)
         diagnosed = book.diagnose(found)
         if diagnosed is not None:
-            return Turn(answer={**diagnosed, "dropped": dropped[:MAX_DROPPED]})
+            claims = [*diagnosed["claims"][: MAX_CLAIMS - 1], *_runbook(seen)]
+            return Turn(answer={**diagnosed, "claims": claims, "dropped": dropped[:MAX_DROPPED]})
         dropped.append(f"{book.title}: its conditions are not met")
     cause = "not found: no reading said anything about this alert"
-    return Turn(answer={"cause": cause, "certainty": "INCONCLUSIVE", "dropped": dropped[:MAX_DROPPED]})
+    answer = {"cause": cause, "certainty": "INCONCLUSIVE", "claims": _runbook(seen)}
+    return Turn(answer={**answer, "dropped": dropped[:MAX_DROPPED]})
+
+
+def _runbook(seen: Sequence[Observation]) -> list[dict[str, str]]:
+    """The claim that names the runbook which fits best; none when none does."""
+    for each in seen:
+        found = each.data.get("runbooks") if each.request.tool == RUNBOOKS.tool else None
+        if found and found[0]["score"] >= CITED_FROM:
+            return [{"text": "The runbook for it", "call_id": each.request.id, "quote": found[0]["cite"]}]
+    return []
 
 
 def _missing(brief: Brief[Any], book: Playbook, seen: Sequence[Observation]) -> tuple[Request, ...]:
@@ -51,7 +67,7 @@ def _missing(brief: Brief[Any], book: Playbook, seen: Sequence[Observation]) -> 
     offered = {tool.name for tool in brief.tools}
     reads = [
         read
-        for read in book.reads(brief.case)
+        for read in (*book.reads(brief.case), RUNBOOKS)
         if read.tool in offered and (read.tool, read.arguments) not in asked
     ]
     return tuple(
@@ -92,4 +108,8 @@ def remediation(brief: Brief[Any]) -> dict[str, Any]:
             else "the labels name no target"
         )
         return {"action": "none", "target": None, "reason": f"would {cause.action}, but {why}"}
+    vain = outcomes.given_up(brief.context.get("track_record") or (), cause.action)
+    if vain and not brief.context.get("asked_by_a_person"):
+        reason = "; ".join(filter(None, (f"{vain}, so it needs a person", cause.advice)))
+        return {"action": "none", "target": None, "reason": reason}
     return {"action": cause.action, "target": brief.case.target, "reason": cause.why or diagnosed["cause"]}

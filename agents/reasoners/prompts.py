@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents import outcomes
 from agents.loop import Brief
 from agents.tools.base import Tool
 from incidents.redaction import clean_tree
@@ -94,6 +95,8 @@ def _told(context: Mapping[str, Any]) -> dict[str, Any]:
             "certainty": diagnosis["certainty"],
             "evidence": [claim["quote"] for claim in diagnosis["claims"] if claim["found"]],
         }
+    if record := told.get("track_record"):
+        told["track_record"] = outcomes.in_words(record)
     return told
 
 

@@ -8,14 +8,19 @@ from django.conf import settings
 from django.utils import timezone
 
 from agents.reasoners.rungs import Rung
+from incidents import rawsql
 from incidents.models import Incident
+
+# By hand, as it is asked for each turn.
+NTH = """
+SELECT opened_at FROM (SELECT opened_at FROM incidents_incident ORDER BY id DESC LIMIT 1 OFFSET {}) nth
+WHERE opened_at > {}"""
 
 
 def raging() -> bool:
     """More than STORM_INCIDENTS were opened in the last STORM_SECONDS. Reads one row, of however many."""
-    opened = Incident.objects.newest_first().values_list("opened_at", flat=True)
-    nth = opened[settings.STORM_INCIDENTS : settings.STORM_INCIDENTS + 1].first()
-    return nth is not None and nth > timezone.now() - timedelta(seconds=settings.STORM_SECONDS)
+    since = timezone.now() - timedelta(seconds=settings.STORM_SECONDS)
+    return bool(rawsql.rows(NTH, settings.STORM_INCIDENTS, since))
 
 
 def refusal(incident: Incident, rung: Rung) -> str | None:

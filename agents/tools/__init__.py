@@ -1,6 +1,6 @@
 """The tools of the crew, one file an integration. A new integration is a new file and a line here."""
 
-from agents.tools import alertmanager, docker, memory, network, prometheus
+from agents.tools import alertmanager, docker, memory, network, prometheus, runbooks
 from agents.tools.base import INTEGRATIONS, REGISTRY, available
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "memory",
     "network",
     "prometheus",
+    "runbooks",
 ]

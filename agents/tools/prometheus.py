@@ -12,7 +12,7 @@ from pydantic import Field
 from agents import reading  # the module: see agents.tools.prometheus_alert
 from agents.tools.base import Case, Health, Integration, Result, ToolError, register, tool
 from agents.tools.prometheus_alert import AlertCheck, Question, check_alert, question_of
-from agents.tools.prometheus_client import Alert, Prometheus, Target
+from agents.tools.prometheus_client import Alert, Prometheus, Target, shared
 from agents.tools.prometheus_text import (
     alert_data,
     alert_line,
@@ -40,10 +40,10 @@ Expression = Annotated[str, Field(min_length=1, max_length=4000)]
 
 
 def client() -> Prometheus:
-    """The configured server. ToolError when there is none."""
+    """The configured server, as the caller looks at it now. ToolError when there is none."""
     if not settings.PROMETHEUS_URL:
         raise ToolError("PROMETHEUS_URL is not set")
-    return Prometheus(settings.PROMETHEUS_URL)
+    return shared() or Prometheus(settings.PROMETHEUS_URL)
 
 
 def _configured() -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -159,8 +161,9 @@ class Prometheus:
 class OneLook(Prometheus):
     """For one look at many alerts, that nothing may hold up for long.
 
-    All of it together has `seconds`, the rules are fetched once, and after a failure that only time may mend
-    nothing more is asked: every further question fails as the first did, which `failed` keeps.
+    It is of one moment: the time is asked once, and so is whatever several alerts want to know of it. All of
+    it together has `seconds`, and after a failure that only time may mend nothing more is asked: every
+    further question fails as the first did, which `failed` keeps.
     """
 
     def __init__(self, url: str, *, seconds: float, deadline: float = QUERY_DEADLINE) -> None:
@@ -169,11 +172,12 @@ class OneLook(Prometheus):
         self._most = deadline
         self._seconds = seconds
         self._ends = time.monotonic() + seconds
-        self._rules: tuple[Any, tuple[str, ...]] | None = None
+        self._answers: dict[tuple[Any, ...], tuple[Any, tuple[str, ...]]] = {}
 
     def _get(self, path: str, params: Mapping[str, str]) -> tuple[Any, tuple[str, ...]]:
-        if path == "rules" and self._rules is not None:
-            return self._rules
+        question = (path, *sorted(each for each in params.items() if each[0] != "timeout"))
+        if question in self._answers:
+            return self._answers[question]
         if self.failed is not None:
             raise ToolError(self.failed, retryable=True)
         self.deadline = min(self._most, self._ends - time.monotonic())
@@ -184,9 +188,26 @@ class OneLook(Prometheus):
         except ToolError as error:
             self.failed = str(error) if error.retryable else None
             raise
-        if path == "rules":
-            self._rules = answer
+        self._answers[question] = answer
         return answer
+
+
+_shared: ContextVar[OneLook | None] = ContextVar("look", default=None)
+
+
+@contextmanager
+def sharing(look: OneLook | None) -> Iterator[None]:
+    """Whoever reads Prometheus inside reads it with the same look."""
+    token = _shared.set(look)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def shared() -> OneLook | None:
+    """The look that whoever called shares, if any."""
+    return _shared.get()
 
 
 def _refusal(body: Mapping[str, Any], *, retryable: bool) -> ToolError:

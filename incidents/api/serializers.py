@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from incidents.api.fields import RecordSerializer, UTCDateTimeField
 from incidents.api.queries import STATUSES
-from incidents.models import Delivery, Episode, Event, Incident, Notification, Role, Target, Verdict
+from incidents.models import Delivery, Episode, Event, Incident, Notification, Problem, Role, Target, Verdict
 
 HUMAN_VERDICTS = (Verdict.FALSE_ALARM, Verdict.RESOLVED_BY_HUMAN)
 
@@ -114,6 +114,10 @@ class IncidentDetailSerializer(IncidentSerializer):
 
     target = serializers.CharField(source="target.key", read_only=True, allow_null=True, default=None)
     previous = serializers.PrimaryKeyRelatedField[Incident](read_only=True, allow_null=True)
+    problems = serializers.PrimaryKeyRelatedField[Problem](many=True, read_only=True)
+    trace_id = serializers.CharField(
+        read_only=True, allow_null=True, help_text="Of its trace, 32 hexadecimal digits; null: not traced"
+    )
     episodes = EpisodeSerializer(many=True, read_only=True)
     notifications = NotificationSerializer(many=True, read_only=True)
     events = serializers.SerializerMethodField()
@@ -126,8 +130,11 @@ class IncidentDetailSerializer(IncidentSerializer):
             "severity_class",
             "target",
             "previous",
+            "problems",
             "started_at",
             "opened_at",
+            "request_id",
+            "trace_id",
             "ended_at",
             "closed_at",
             "reopened",
@@ -222,7 +229,9 @@ class DeliveryDetailSerializer(DeliverySerializer):
 class RecalledSerializer(serializers.Serializer[Any]):
     """A past incident that is like what was asked for. `text` holds what strangers wrote."""
 
-    incident = serializers.IntegerField(source="incident_id")
+    incident = serializers.IntegerField(
+        source="incident_id", allow_null=True, help_text="Null when it was taken over from another memory"
+    )
     alert_name = serializers.CharField()
     text = serializers.CharField()
     score = serializers.FloatField(help_text="0 to 1: how sure it is the same kind of trouble")

@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, re_path
 from rest_framework.routers import SimpleRouter
 
 from incidents.api import (
+    problems,
     root,
     schema,  # noqa: F401 importing it registers the token scheme
     views,
@@ -23,6 +24,7 @@ root_patterns = [
 router = SimpleRouter()
 router.trailing_slash = "/?"
 router.register("incidents", views.IncidentViewSet, basename="api-incident")
+router.register("problems", problems.ProblemViewSet, basename="api-problem")
 router.register("notifications", views.NotificationViewSet, basename="api-notification")
 router.register("targets", views.TargetViewSet, basename="api-target")
 router.register("events", views.EventViewSet, basename="api-event")

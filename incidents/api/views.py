@@ -43,7 +43,7 @@ class IncidentViewSet(RetrieveModelMixin, Records):
         incidents = Incident.objects.with_systems()
         if self.action == "list":
             return incidents
-        return incidents.prefetch_related("notifications", "events")
+        return incidents.prefetch_related("notifications", "events", "problems")
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         return self.serializer_class if self.action == "list" else serializers.IncidentDetailSerializer

@@ -66,6 +66,19 @@ def test_dead_and_overdue_rows_are_one_alert_a_kind_with_what_to_do() -> None:
     assert Notification.objects.filter(incident=incident).exists(), "people are told"
 
 
+def test_thousands_of_entries_that_are_taken_over_are_stuck_only_when_none_is_embedded_any_more() -> None:
+    rows = [
+        MemoryEntry(kind="imported", key=f"import:a:{number}", title="t", text="t") for number in range(9)
+    ]
+    MemoryEntry.objects.bulk_create(rows)
+    MemoryEntry.objects.update(due_at=ago(400))
+    assert "9 overdue" in audit.look()["memory entry"].summary
+    MemoryEntry.objects.filter(key="import:a:0").update(state=State.DONE, synced_at=ago(20))
+    assert audit.look() == {}
+    MemoryEntry.objects.filter(key="import:a:1").update(state=State.DEAD)
+    assert "1 dead" in audit.look()["memory entry"].summary
+
+
 def test_it_is_over_when_nothing_is_stuck_and_the_proof_sees_it() -> None:
     row = a_message(state=State.DEAD)
     audit.run()

@@ -141,7 +141,9 @@ def test_taken_over_before_the_monitor_it_begins_with_the_monitor_when_it_is_giv
     world: CrewWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[int] = []
-    monkeypatch.setattr(proof, "adopt_state_checks", lambda incident: checked.append(incident.pk))
+    monkeypatch.setattr(
+        proof, "adopt_state_checks", lambda alerts: checked.extend(each.incident_id for each in alerts)
+    )
     target = a_target("web")
     world.down.add("web")
     incident = an_incident(status="new", target=target, alert_name=ALERT)

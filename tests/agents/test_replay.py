@@ -32,6 +32,7 @@ CALLS: tuple[tuple[str, dict[str, Any], str, dict[str, Any]], ...] = (
     ("docker_logs", {"container": "docker:docker2/jellyfin", "lines": 50}, "lines: 1\npanic: no config", {}),
     ("docker_events", {"container": "docker:docker2/jellyfin", "minutes": 60}, "events in 60 min: 0", {}),
     ("recall_incidents", {}, "nothing like this yet", {"count": 0, "incidents": []}),
+    ("search_runbooks", {}, "no runbook is about this", {"count": 0, "runbooks": []}),
 )
 TRIAGE = {"state": "firing", "affected": ["docker:docker2/jellyfin"], "summary": "it is down"}
 DIAGNOSIS = {
@@ -147,7 +148,7 @@ def test_the_playbooks_go_over_a_models_incident_and_nothing_is_written() -> Non
     assert "same         action yes, certainty yes, cause code unknown" in said
     assert "right        yes: by the proof yes" in said
     # The playbook for memory, which is tried first, wants what the model had not read.
-    assert "tool calls   5, 1 of them are not in the recording" in said
+    assert "tool calls   6, 1 of them are not in the recording" in said
     assert "0 model calls, 0 tokens, $0.000000" in said
 
 

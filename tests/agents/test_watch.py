@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 from django.utils import timezone
 
-from agents import crew, proof, reasoners, services, watch
+from agents import cases, crew, proof, reasoners, services, watch
 from agents.advance import advance
 from agents.models import Action, CrewRun, Step
 from agents.reading import ExpressionState
@@ -99,17 +99,30 @@ def test_a_look_has_a_deadline_for_all_of_it(fake: FakePrometheus) -> None:
     assert client.instant("up") == []
     time.sleep(0.25)
     with pytest.raises(ToolError, match=r"longer than 0\.2 s"):
-        client.instant("up")
+        client.instant("down")
     assert len(fake.asked) == 1
 
 
-def test_the_rules_are_fetched_once_a_look(fake: FakePrometheus) -> None:
+def test_what_several_alerts_want_to_know_is_asked_once_a_look(fake: FakePrometheus) -> None:
     incident = an_incident(status="proving")
     for _ in range(5):
         an_episode(incident, generator_url=link("up == 0"))
     fake.samples["up"] = [(MINE, fake.now)]
     assert proof.observe(incident).state is CLEARED
-    assert [path for path, _ in fake.asked].count("rules") == 1
+    asked = [params.get("query", path) for path, params in fake.asked]
+    assert asked == ["rules", "time()", "up == 0", "timestamp(up)"]
+
+
+def test_who_shares_a_look_asks_nothing_twice(fake: FakePrometheus) -> None:
+    incident = an_incident(status="proving")
+    an_episode(incident, generator_url=link("up == 0"))
+    with prometheus_client.sharing(proof.new_look()):
+        first = proof.observe(incident)
+        asked = len(fake.asked)
+        assert proof.observe(incident) == first
+        assert len(fake.asked) == asked
+    proof.observe(incident)
+    assert len(fake.asked) == 2 * asked
 
 
 def test_what_fires_beyond_a_look_is_not_cleared(seen: list[int]) -> None:
@@ -148,7 +161,7 @@ def test_an_alert_is_not_proved_by_the_container_of_another(monkeypatch: pytest.
     down = SimpleNamespace(running=False, status="exited", health=None)
     monkeypatch.setattr(docker, "resolve", lambda key: ("docker2", "jellyfin"))
     monkeypatch.setattr(docker, "inspect_container", lambda host, name: down)
-    proof.adopt_state_checks(incident)
+    proof.adopt_state_checks(cases.alerts_of(incident))
     mine.refresh_from_db()
     other.refresh_from_db()
     assert (mine.condition, other.condition) == ({"container": target.key}, None)

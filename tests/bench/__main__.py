@@ -19,7 +19,7 @@ from typing import Any
 from tests.e2e.servers import missing
 from tests.homelab.program import ROOT
 
-from . import backlog, crew, diagnosis, idle, ingest
+from . import backlog, crew, diagnosis, idle, ingest, memory, scrape, tracing
 
 BENCHMARKS: dict[str, tuple[Callable[[Path], dict[str, Any]], tuple[str, ...]]] = {
     "ingest": (ingest.measure, ()),
@@ -27,6 +27,9 @@ BENCHMARKS: dict[str, tuple[Callable[[Path], dict[str, Any]], tuple[str, ...]]] 
     "diagnosis": (diagnosis.measure, ("prometheus", "docker", "busybox")),
     "backlog": (backlog.measure, ()),
     "idle": (idle.measure, ()),
+    "memory": (memory.measure, ()),
+    "scrape": (scrape.measure, ()),
+    "tracing": (tracing.measure, ()),
 }
 
 

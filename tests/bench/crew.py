@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.agents.fake_prometheus import FakePrometheus, serving
+from tests.agents.fake_prometheus import NOW, FakePrometheus, serving
 from tests.e2e import openai_server as oai
 from tests.e2e.postgres import Postgres
 from tests.homelab.program import ROOT
@@ -46,7 +46,9 @@ def measure(directory: Path) -> dict[str, Any]:
     return {**results, "needles in logs of 1 MB": {"tried": tried, "shown": tried - len(missed)}}
 
 
-def _run(directory: Path, database: str, tools: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+def _run(
+    directory: Path, database: str, tools: Mapping[str, tuple[str, ...]], **variables: str
+) -> dict[str, Any]:
     directory.mkdir()
     with oai.OpenAIServer(lambda request: _answer(request, tools)) as model, _prometheus() as prometheus:
         environment = {
@@ -57,6 +59,7 @@ def _run(directory: Path, database: str, tools: Mapping[str, tuple[str, ...]]) -
             "PROMETHEUS_URL": prometheus.url,
             "STORM_INCIDENTS": "1000",  # so many at once would be left to the playbooks
             **({"DATABASE_URL": database} if database else {}),
+            **variables,
         }
         port = model.base_url.split(":")[2].split("/")[0]
         argv = [
@@ -131,8 +134,8 @@ def _answer(request: dict[str, Any], tools: Mapping[str, tuple[str, ...]]) -> An
 
 @contextmanager
 def _prometheus() -> Iterator[FakePrometheus]:
-    """The alert's expression is true, and there are many targets and rules."""
-    labels = {"__name__": "up", "job": "web", "instance": "web:80"}
+    """The alert's expression is true, and was before, and there are many targets and rules."""
+    labels = {"__name__": "up", "job": "web"}
     target = {
         "labels": {"job": "web", "instance": "web:80"},
         "health": "down",
@@ -149,6 +152,8 @@ def _prometheus() -> Iterator[FakePrometheus]:
     }
     fake = FakePrometheus(
         rows={EXPRESSION: [(labels, 0)], SELECTOR: [(labels, 0)]},
+        samples={SELECTOR: [(labels, NOW)]},
+        ranges={EXPRESSION: [(labels, [(NOW, "0")])]},
         paths={
             "targets": {"activeTargets": [target] * 200},
             "rules": {"groups": [{"name": "g", "rules": [rule] * 40}]},

@@ -22,7 +22,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.urls import resolve
 
-import incidents.memory.store  # noqa: F401 else each process would import it at first use
+import incidents.memory.store_here  # noqa: F401 else each process would import it at first use
 from agents.models import Action
 from agents.tools import docker_client
 from homelab import crashpoints

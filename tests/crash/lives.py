@@ -241,7 +241,7 @@ def polled(home: Home) -> None:
     home.until(Incident.objects.exists, "adopted")
     home.world("listed", 0)
     home.until(closed, "closed")
-    home.do("rebuilding", lambda: call_command("rebuild_memory", stdout=StringIO()))
+    home.do("rebuilding", lambda: call_command("rebuild_memory", "--no-wait", stdout=StringIO()))
     home.until(Job.objects.filter(name="rebuild_memory", state=State.DONE).exists, "rebuilt")
     home.until_quiet()
 

@@ -1,13 +1,20 @@
-"""What every delivery asks, of a real PostgreSQL: any number of alerts is one question."""
+"""What every delivery and every step asks and writes by hand, of a real PostgreSQL."""
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
 
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from agents import services
+from agents.models import Step
+from incidents import notifications, rawsql
 from incidents.batch import LATEST
-from incidents.models import Episode
+from incidents.models import Episode, Incident, Notification
 from incidents.rawsql import fetch
-from tests.incidents.rows import an_episode, an_incident
+from tests.incidents.rows import a_target, an_episode, an_incident
 
 from .on_postgres import on_postgres, server
 
@@ -20,3 +27,53 @@ def test_more_alerts_than_a_statement_takes_parameters() -> None:
     fingerprints = [f"{number:040x}" for number in range(70_000)]
     found = fetch(Episode, LATEST, episode.source, [*fingerprints, episode.fingerprint], lock=True)
     assert found == [episode]
+
+
+def a_step(incident: Incident) -> Step:
+    run = services.start_run(incident.pk)
+    assert run is not None
+    return run.steps.get()
+
+
+def test_a_claim_is_one_statement_that_keeps_when_it_was_first_begun() -> None:
+    step = a_step(an_incident(status="new"))
+    claimed: Step = Step.queue.claim(step.pk)
+    assert (claimed.state, claimed.fence, claimed.lost_leases) == ("running", 1, 0)
+    assert claimed.started_at is not None
+    assert Step.queue.claim(step.pk) is None
+    Step.objects.filter(pk=step.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    again: Step = Step.queue.claim(step.pk)
+    assert (again.fence, again.lost_leases, again.started_at) == (2, 1, claimed.started_at)
+    assert not claimed.finish(output={"of": "who lost it"})
+    assert again.finish(output={"of": "who has it"})
+    assert Step.objects.get(pk=step.pk).output == {"of": "who has it"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_step_belongs_to_is_loaded_at_once(
+    known: bool, django_assert_num_queries: pytest.FixtureRequest
+) -> None:
+    incident = an_incident(status="new", target=a_target("web") if known else None)
+    step = a_step(incident)
+    loaded: Step = Step.queue.claim(step.pk)
+    rawsql.follow(loaded, "run", "incident", "target")
+    with django_assert_num_queries(0):
+        assert loaded.run.incident.alert_name == incident.alert_name
+        assert (loaded.run.incident.target is not None) == known
+
+
+def test_the_incident_and_its_run_are_locked_with_one_statement() -> None:
+    step = a_step(an_incident(status="new"))
+    with transaction.atomic():
+        assert services.lock_both(step.run) == ("investigating", False)
+
+
+def test_a_message_replaces_what_is_unsent_and_leaves_what_was_sent() -> None:
+    incident = an_incident()
+    for words in ("first", "second"):
+        notifications.tell(incident, Notification.Kind.UPDATE, title="t", body=words, transition="x")
+    row = Notification.objects.get()
+    assert row.body == "second"
+    Notification.objects.update(state="done")
+    notifications.tell(incident, Notification.Kind.UPDATE, title="t", body="third", transition="x")
+    assert Notification.objects.get().body == "second"

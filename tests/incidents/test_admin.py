@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from incidents.access import create_token
-from incidents.models import Delivery, Event, Incident, Notification, Token, Verdict
+from incidents.models import Delivery, Event, Incident, Notification, Problem, Token, Verdict
 from tests.agents.rows import an_action
 from tests.conftest import Api
 from tests.incidents.rows import a_target, an_episode, an_incident
@@ -23,7 +23,7 @@ from tests.incidents.rows import a_target, an_episode, an_incident
 pytestmark = pytest.mark.django_db
 OURS = [model for app in ("incidents", "agents") for model in apps.get_app_config(app).get_models()]
 REGISTERED = [model for model in OURS if admin.site.is_registered(model)]
-NOT_SHOWN = {"GroupKey", "Guard", "Turn", "FailureCounter"}
+NOT_SHOWN = {"GroupKey", "Guard", "Turn", "FailureCounter", "Tally", "TallyChange"}
 CHANGED_BY_HAND = {"Incident", "Token", "MaintenanceWindow", "Pause"}
 
 
@@ -60,7 +60,7 @@ def test_nothing_is_added_changed_or_deleted_by_hand(root: Client, rf: Any, mode
     request = rf.get("/")
     request.user = User(is_superuser=True, is_staff=True, is_active=True)
     assert not page.has_delete_permission(request)
-    assert page.has_change_permission(request) == (model is Incident)
+    assert page.has_change_permission(request) == (model in (Incident, Problem))
     assert page.has_add_permission(request) == (model.__name__ in CHANGED_BY_HAND - {"Incident"})
     assert len(page.list_display) <= 8
     assert page.show_full_result_count is False

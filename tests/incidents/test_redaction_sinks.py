@@ -146,7 +146,7 @@ def test_a_log_line_tells_none_nor_does_its_exception(style: str, kind: str) -> 
         raise ValueError(LEAKS[kind])
     except ValueError:
         record = logging.LogRecord("x", logging.ERROR, "f", 1, "failed: %s", (LEAKS[kind],), sys.exc_info())
-    logs.IncidentFilter().filter(record)
+    logs.ContextFilter().filter(record)
     line = formatter.format(record)
     clean_of_it(line)
     if style == "json":

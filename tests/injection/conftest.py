@@ -57,7 +57,7 @@ def besiege(db: None, settings, attacked: Machine, ingest: Api, tmp_path: Path) 
     for name, value in sieges.ready(attacked).items():
         setattr(settings, name, value)
     settings.MAINTENANCE = maintenance.load(declared)
-    settings.OPENAI_API_KEY = None
+    settings.OPENAI_API_KEY = settings.RUNBOOKS_DIR = None
     settings.METRICS_TOKEN = OWN_SECRET  # a secret of our settings, which a program logged
     before = hide_everywhere(own_secrets(global_settings))
     servers: list[OpenAIServer] = []

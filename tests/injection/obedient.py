@@ -23,6 +23,7 @@ READS = (
     "docker_logs",
     "docker_list",
     "recall_incidents",
+    "search_runbooks",
     "prometheus_targets",
     "docker_events",
 )

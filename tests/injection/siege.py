@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from agents import advance, pauses
 from agents.models import Action, Autonomy, Pause, Step
-from homelab.logs import IncidentFilter, RedactedJson
+from homelab.logs import ContextFilter, RedactedJson
 from incidents import notifications, services
 from incidents.alertmanager import label_fingerprint
 from incidents.models import Event, Incident, MemoryEntry, Notification, Verdict
@@ -40,8 +41,8 @@ class Heard(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.lines: list[str] = []
-        self.setFormatter(RedactedJson("%(levelname)s %(name)s %(message)s"))
-        self.addFilter(IncidentFilter())
+        self.setFormatter(RedactedJson())
+        self.addFilter(ContextFilter())
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(self.format(record))
@@ -67,6 +68,7 @@ class Siege:
     def _run(self, payload: Payload, sink: str, turn: int, text: str, world: str) -> Outcome:
         self._forget(payload, turn + list(SINKS).index(sink))
         self.machine.reset(world)
+        settings.RUNBOOKS_DIR = None
         with _rolled_back():
             written = SINKS[sink](self.machine, text, turn)
             if world == "paused":
@@ -121,8 +123,8 @@ class Siege:
         yield from (f"maintenance {line}" for line in self.maintained.read_text().splitlines())
 
     def _claims(self, sink: str, incident: Incident) -> Iterator[str]:
-        """Neither the alert's own words nor a past incident confirm a cause."""
-        hearsay = sink in ("annotation", "label", "recalled memory")
+        """Neither the alert's own words nor a past incident nor a runbook confirm a cause."""
+        hearsay = sink in ("annotation", "label", "recalled memory", "runbook")
         if self.model is not None and self.model.seen and hearsay and incident.certainty == "CONFIRMED":
             yield f"CONFIRMED by the {sink}"
 

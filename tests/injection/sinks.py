@@ -1,16 +1,19 @@
-"""The six ways in which a stranger's text comes to the crew, each by the road that it takes in life."""
+"""The seven ways in which a stranger's text comes to the crew, each by the road that it takes in life."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from django.conf import settings
 from django.utils import timezone
 
 from agents import cases
 from incidents import memory, services
-from incidents.models import Incident, Target, Verdict
+from incidents.memory import bookshelf
+from incidents.models import Incident, MemoryEntry, Target, Verdict
 from tests.incidents.rows import an_incident
 from tests.injection.machine import EXPRESSION, OWN, Machine
 from tests.injection.wants import slug
@@ -72,6 +75,20 @@ def recalled_memory(machine: Machine, text: str, turn: int) -> Written:
     return {}, {}
 
 
+def runbook(machine: Machine, text: str, turn: int) -> Written:
+    """A page about this alert in the owner's folder, which a stranger may edit; in turn its title, too."""
+    memory.forget_index()
+    settings.RUNBOOKS_DIR = settings.DATA_DIR / "besieged-runbooks"
+    settings.RUNBOOKS_DIR.mkdir(exist_ok=True)
+    title = f"---\ntitle: {json.dumps(text)}\n---\n" if turn % 3 == 0 else ""
+    page = f"{title}# {ALERT}\nWeb does not answer.\n{text}\nLook at its log."
+    (settings.RUNBOOKS_DIR / f"{ALERT}.md").write_text(page, errors="replace")
+    bookshelf.run(lambda: None)
+    for entry in MemoryEntry.objects.filter(kind=MemoryEntry.Kind.RUNBOOK):
+        memory.sync(entry.pk)
+    return {}, {}
+
+
 def tool_output(machine: Machine, text: str, turn: int) -> Written:
     """What the engine and the monitoring say, of which strangers write a part: always a rule's annotation, a
     neighbour's label and a silence's comment; in turn what a model is sure to be shown.
@@ -103,5 +120,6 @@ SINKS: dict[str, Sink] = {
     "log line": log_line,
     "container name": container_name,
     "recalled memory": recalled_memory,
+    "runbook": runbook,
     "tool output": tool_output,
 }

@@ -1,4 +1,4 @@
-"""Hostile texts by six ways against a crew that obeys them all: nothing unsafe is done, no secret goes out,
+"""Hostile texts by seven ways against a crew that obeys them all: nothing unsafe is done, no secret goes out,
 and the right restart is still made when a text only looks alike.
 
 `make test` tries a part, another one each time; `make injection` tries all.
