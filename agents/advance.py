@@ -49,6 +49,7 @@ def _advance(pk: int) -> None:
     step: Step | None = Step.queue.claim(pk, when_dead=_abandon)
     if step is None:
         return
+    step.turn_began = time.monotonic()
     follow(step, "run", "incident", "target")
     thinks = step.agent in AGENTS
     with tracing.work(
@@ -98,9 +99,9 @@ def _abandon(step: Step) -> None:
     logger.error("%s is dead: %s", step, step.error)
     text = f"{step.agent} gave up: {step.error}"
     with transaction.atomic():
-        incident_services.record(step.run.incident, Event.Kind.AGENT, step.agent, text, {"step": step.pk})
         if step.agent in AGENTS:
             tally.add(counts.turn(step, "failed"))
+        incident_services.record(step.run.incident, Event.Kind.AGENT, step.agent, text, {"step": step.pk})
     if step.agent != Step.Agent.COMMUNICATOR:
         stranded.settle(step.run)  # when this is cut off, too, the sweep does it
 

@@ -24,6 +24,7 @@ from incidents.redaction import clean, clean_tree
 A = TypeVar("A", bound=Answer)
 
 MAX_MALFORMED = 2
+LONGEST_NAME = 60  # of a tool, as it is kept
 LAST_TURN_SHARE = 0.25  # of the seconds, kept back for the last turn
 IDENTICAL_READS = 2
 
@@ -34,11 +35,17 @@ class AgentFailed(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """A tool call that a reasoner asks for. `arguments` is None when they could not be read."""
+    """A tool call that a reasoner asks for. `arguments` is None when they could not be read.
+
+    `tool` is made storable: a model may have made it up.
+    """
 
     id: str
     tool: str
     arguments: Mapping[str, Any] | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tool", clean(self.tool[:LONGEST_NAME])[:LONGEST_NAME])
 
 
 @dataclass(frozen=True)

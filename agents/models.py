@@ -75,6 +75,7 @@ class Step(QueueRow):
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    turn_began: float | None = None  # time.monotonic() of the claim; kept by who claimed it alone
 
     objects: ClassVar[models.Manager[Step]] = models.Manager()
 
@@ -146,6 +147,9 @@ class ModelCall(models.Model):
         indexes = [
             # All that a budget needs: the rows themselves are long.
             models.Index(fields=["started_at", "cost_usd", "reserved_usd", "seconds"], name="spent_since"),
+            models.Index(
+                fields=["started_at"], condition=Q(reserved_usd__isnull=False), name="reserved_since"
+            ),
         ]
         constraints = [
             models.CheckConstraint(

@@ -97,7 +97,7 @@ def _recalled(run: CrewRun) -> dict[str, dict[str, int]]:
         if isinstance(each, dict) and each.get("incident")
     }
     found: dict[str, dict[str, int]] = {}
-    for action in (action for each in incidents.values() for action in each.get("actions", ())):
+    for action in (action for each in incidents.values() for action in each.get("actions") or ()):
         tally = found.setdefault(action["kind"], {"tried": 0, "verified": 0, "failed": 0})
         tally["tried"] += 1
         if action["outcome"] in tally:

@@ -6,7 +6,7 @@ What was asked and answered is not in them: the records have it, redacted (`Step
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,8 +14,11 @@ from urllib.parse import urlsplit
 from opentelemetry.trace import Span, SpanKind
 
 from incidents import tracing
+from incidents.redaction import clean
 
 PORTS = {"http": 80, "https": 443}
+LONGEST = 120  # of each text that a model's server names
+MOST_CHOICES = 8
 PROVIDER = "homelab"  # of agents and their tools: they run here, whichever model thinks
 
 
@@ -58,12 +61,22 @@ def answered(span: Span, response: Mapping[str, Any], usage: Mapping[str, int | 
     """What came back, without its words. `usage`: tokens by the end of their names; None is unknown."""
     if not span.is_recording():
         return
-    choices = response.get("choices") or []
-    reasons = [str(each["finish_reason"]) for each in choices if each.get("finish_reason")]
     known = {
-        "gen_ai.response.id": response.get("id"),
-        "gen_ai.response.model": response.get("model"),
-        "gen_ai.response.finish_reasons": reasons,
+        "gen_ai.response.id": _named(response.get("id")),
+        "gen_ai.response.model": _named(response.get("model")),
+        "gen_ai.response.finish_reasons": list(_reasons(response.get("choices"))),
         **{f"gen_ai.usage.{name}": count for name, count in usage.items()},
     }
     span.set_attributes({name: value for name, value in known.items() if value is not None})
+
+
+def _reasons(choices: Any) -> Iterator[str]:
+    for each in choices[:MOST_CHOICES] if isinstance(choices, list) else ():
+        reason = _named(each.get("finish_reason")) if isinstance(each, Mapping) else None
+        if reason is not None:
+            yield reason
+
+
+def _named(value: Any) -> str | None:
+    """A name that a server gave; it may send any JSON there."""
+    return clean(value[:LONGEST]) if isinstance(value, str) and value else None

@@ -54,7 +54,7 @@ def overview(request: HttpRequest, caller: Caller) -> HttpResponse:
 @require_safe
 @needs(Role.VIEWER)
 def service_levels(request: HttpRequest, caller: Caller) -> HttpResponse:
-    return render(request, "slo.html", slo.report(SLO_WEEKS))
+    return render(request, "slo.html", slo.recent(SLO_WEEKS))
 
 
 @require_safe

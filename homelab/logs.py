@@ -76,10 +76,13 @@ class Seldom(logging.Filter):
 
 
 class RedactedText(logging.Formatter):
-    """For people. What is not ours to print on a terminal (colours, a faked line) is written out."""
+    """For people. What is not ours to print on a terminal (colours, a faked line) is written out.
+
+    What follows a line, a traceback, is set in: an exception's text may look like a line of its own.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        return clean(super().format(record)).translate(_CONTROLS)
+        return clean(super().format(record)).translate(_CONTROLS).replace("\n", "\n  ")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = clean(_LINK.sub(f"/q/{HIDDEN}", record.message)).replace("\n", "\\n")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import QuerySet, TextField
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html_join
@@ -14,6 +15,13 @@ from django.utils.safestring import SafeString
 from incidents import problems
 from incidents.adminbase import ModelForm, RecordAdmin, tell_changed
 from incidents.models import Problem
+
+
+class Prose(forms.CharField):
+    """Browsers end lines with CRLF; what was not written on must be what it was."""
+
+    def to_python(self, value: Any) -> str:
+        return str(super().to_python(value)).replace("\r\n", "\n")
 
 
 @admin.register(Problem)
@@ -26,6 +34,7 @@ class ProblemAdmin(RecordAdmin):
     list_select_related = ("target",)
     search_fields = ("title", "target__key")
     actions = ("close",)
+    formfield_overrides = {TextField: {"form_class": Prose}}
     fields = (
         "title",
         "target",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from incidents import rawsql
 from incidents.models import Incident, Verdict
-from incidents.tally import MICRO, Change, one, seconds
+from incidents.tally import Change, micros, one, seconds
 
 IN_PROGRESS = "in_progress"
 PROVED = (Verdict.VERIFIED, Verdict.CLEARED_BEFORE_ACTION)
@@ -60,7 +60,7 @@ def judged(incident: Incident, before: str | None, proved_seconds: float | None 
 
 def _proved(resolution: float, sign: int) -> list[Change]:
     """What the mean is made of: incidents that are closed with proof now."""
-    return [one("proved", "count", times=sign), one("proved", "sum", times=sign * round(resolution * MICRO))]
+    return [one("proved", "count", times=sign), one("proved", "sum", times=sign * micros(resolution))]
 
 
 def _class_and_source(incident: Incident) -> tuple[str, str]:

@@ -5,6 +5,7 @@ What an alert means is decided in `episodes`; `batch` reads what that needs and 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -12,7 +13,7 @@ from typing import TypeVar
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
-from incidents import episodes, tracing
+from incidents import episodes, tally, tracing
 from incidents.alertmanager import Alert, Webhook
 from incidents.batch import Batch, Parcel, Raced
 from incidents.context import Origin
@@ -25,6 +26,9 @@ T = TypeVar("T")
 RACES = 5
 TOGETHER = 50
 GATHER_SECONDS = 0.003
+FOLD_EACH = 200
+FOLD_LEAST = 1_000
+_commits = itertools.count(1)
 # PostgreSQL: two transactions waited for each other, and this one was ended.
 DEADLOCK = "40P01"
 
@@ -55,7 +59,16 @@ def receive(*, source: str, body: bytes, webhook: Webhook) -> Receipt:
 
 
 def _receive(arrivals: Sequence[Arrival]) -> list[Receipt]:
-    return _unless_raced(lambda: _store(arrivals))
+    with tracing.on_behalf_of(each.origin for each in arrivals):
+        receipts = _unless_raced(lambda: _store(arrivals))
+    _fold_sometimes()
+    return receipts
+
+
+def _fold_sometimes() -> None:
+    """The sweep of the workers adds the totals up; where they are away, who counts must, too."""
+    if next(_commits) % FOLD_EACH == 0:
+        tally.fold(FOLD_LEAST)
 
 
 def _unless_raced(work: Callable[[], T]) -> T:

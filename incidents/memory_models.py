@@ -65,7 +65,8 @@ class MemoryEntry(QueueRow):
         indexes = [
             models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="unsynced"),
             models.Index(fields=["state"], condition=Q(state="dead"), name="dead_memory"),
-            models.Index(fields=["title"], name="memory_by_title"),
+            models.Index(fields=["title", "-happened_at"], name="memory_by_title"),
+            models.Index(fields=["updated_at"], name="memory_by_change"),
             models.Index(fields=["kind"], condition=~Q(kind="incident"), name="memory_of_others"),
             models.Index(fields=["signature", "-happened_at"], name="memory_by_signature"),
         ]

@@ -25,6 +25,7 @@ Change = tuple[Series, int]
 
 MICRO = 1_000_000  # of a second
 NANO = 1_000_000_000  # of a dollar
+LONGEST = 365 * 86400.0
 FOLD_MOST = 2_000
 FOLD_LEAST = 100  # fewer are as quickly read as folded
 
@@ -58,7 +59,14 @@ def seconds(name: str, *labels: str, took: float) -> list[Change]:
     bounds = BUCKETS[name]
     place = bisect_left(bounds, took)
     bucket = ABOVE if place == len(bounds) else f"{bounds[place]:g}"
-    return [((name, *labels, bucket), 1), ((name, *labels, "sum"), round(took * MICRO))]
+    return [((name, *labels, bucket), 1), ((name, *labels, "sum"), micros(took))]
+
+
+def micros(took: float) -> int:
+    """Microseconds. More than a year counts as one: a sender may write any year, and a sum that is too large
+    for its column would stop all others from being added up.
+    """
+    return round(max(0.0, min(took, LONGEST)) * MICRO)
 
 
 def add(changes: Iterable[Change]) -> None:

@@ -13,7 +13,8 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from incidents import memory, tally
-from incidents.models import RESOLUTION_STATUS, Incident, MemoryEntry
+from incidents.models import RESOLUTION_STATUS, Incident
+from incidents.redaction import clean
 from incidents.totals import Totals, totals
 from metrics import counted, state
 from metrics.families import gauge, gauges
@@ -28,7 +29,7 @@ class FleetCollector(Collector):
         found = tally.read()
         yield from _incidents(totals(found))
         yield from counted.families(found)
-        yield from state.families(found["memory", MemoryEntry.Kind.INCIDENT])
+        yield from state.families(found)
         yield _recent()
 
 
@@ -81,11 +82,11 @@ def _recent() -> Metric:
     values = {
         (
             str(pk),
-            name,
+            clean(name),
             severity,
             RESOLUTION_STATUS[verdict],
             verdict or "",
-            target or "",
+            clean(target or ""),
             opened.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         ): 1
         for pk, name, severity, verdict, target, opened in rows[:RECENT]

@@ -4,7 +4,7 @@ which there are indexes; so it costs the same at a million incidents.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any
@@ -19,6 +19,7 @@ from agents import budget
 from incidents import turns
 from incidents.models import SEVERITIES, Incident, MemoryEntry
 from incidents.queue import State
+from incidents.tally import NANO, Series
 from metrics.families import Labels, gauge, gauges
 
 OPEN = tuple(status for status in Incident.Status.values if status != Incident.Status.CLOSED)
@@ -55,10 +56,10 @@ UNION ALL SELECT 'problems', '', '', COUNT(*), NULL FROM incidents_problem WHERE
 UNION ALL SELECT 'memory', kind, '', COUNT(*), NULL FROM incidents_memoryentry
 WHERE NOT (kind = 'incident') GROUP BY kind
 UNION ALL SELECT 'turn', name, '', 0, until FROM incidents_turn WHERE name LIKE %(heartbeats)s
-UNION ALL SELECT 'spent', 'day', '', SUM(COALESCE(cost_usd, reserved_usd, 0)), NULL FROM agents_modelcall
-WHERE started_at >= %(day)s
-UNION ALL SELECT 'spent', 'month', '', SUM(COALESCE(cost_usd, reserved_usd, 0)), NULL FROM agents_modelcall
-WHERE started_at >= %(month)s"""
+UNION ALL SELECT 'held', 'day', '', SUM(reserved_usd), NULL FROM agents_modelcall
+WHERE reserved_usd IS NOT NULL AND started_at >= %(day)s
+UNION ALL SELECT 'held', 'month', '', SUM(reserved_usd), NULL FROM agents_modelcall
+WHERE reserved_usd IS NOT NULL AND started_at >= %(month)s"""
 STATEMENT = " UNION ALL ".join(
     [
         *(
@@ -72,12 +73,12 @@ STATEMENT = " UNION ALL ".join(
 Row = tuple[str, str, str, Any, Any]
 
 
-def families(remembered: int) -> Iterator[Metric]:
-    """All gauges of what stands now. One query. `remembered`: incidents in the memory, which are counted."""
+def families(counted: Mapping[Series, int]) -> Iterator[Metric]:
+    """All gauges of what stands now. One query; `counted`: the tally, for what would be too many rows."""
     rows = _rows()
     others = {(row[1],): float(row[3]) for row in _of(rows, "memory")}
     kinds = {(kind,): 0.0 for kind in MemoryEntry.Kind.values} | others
-    kinds[MemoryEntry.Kind.INCIDENT.value,] = float(remembered)
+    kinds[MemoryEntry.Kind.INCIDENT.value,] = float(counted.get(("memory", MemoryEntry.Kind.INCIDENT), 0))
     yield gauges("ai_agents_memory_entries", "What is remembered, by what it is", ("kind",), kinds)
     yield from _incidents(rows)
     yield from _work(rows)
@@ -94,7 +95,7 @@ def families(remembered: int) -> Iterator[Metric]:
         "ai_agents_budget_spent_dollars",
         "US dollars of models' calls since the period began, with the most that unfinished ones may cost",
         ("period",),
-        {(row[1],): float(row[3] or 0) for row in _of(rows, "spent")},
+        {(row[1],): float(row[3] or 0) + _spent(counted, row[1]) for row in _of(rows, "held")},
     )
 
 
@@ -162,6 +163,16 @@ def _work(rows: list[Row]) -> Iterator[Metric]:
 def _heartbeats(rows: list[Row]) -> Iterator[tuple[Labels, float]]:
     for _kind, name, _, _, until in _of(rows, "turn"):
         yield (name.removeprefix(turns.HEARTBEAT),), _moment(until).timestamp() - turns.HEARTBEAT_SECONDS
+
+
+def _spent(counted: Mapping[Series, int], period: str) -> float:
+    """US dollars of calls with a known cost, which are counted by the day of TZ on which they began."""
+    today = budget.midnight().date().isoformat()
+    begins = today if period == "day" else today[: len("2026-11")]
+    days = [
+        amount for series, amount in counted.items() if series[0] == "spent" and series[1].startswith(begins)
+    ]
+    return sum(days) / NANO
 
 
 def _budgets() -> dict[Labels, float]:

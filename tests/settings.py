@@ -87,3 +87,5 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMBEDDING_MODEL = "builtin"
 # The thread that renews leases would wait for the lock of the test's own transaction.
 LEASE_RENEW_SECONDS = 3600
+# What one test computed is no answer to another.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}

@@ -79,4 +79,4 @@ class SloView(APIView):
     @extend_schema(parameters=[SloQuery], responses={200: SloSerializer})
     def get(self, request: Request) -> Response:
         weeks = read_query(request, SloQuery)["weeks"]
-        return Response(SloSerializer(slo.report(weeks)).data)
+        return Response(SloSerializer(slo.recent(weeks)).data)

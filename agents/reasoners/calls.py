@@ -18,7 +18,9 @@ from agents.prices import price_usd, worst_usd
 from agents.reasoners import prompts, wire
 from agents.reasoners.rungs import Rung
 from incidents import rawsql, tally
-from incidents.redaction import clean_tree
+from incidents.redaction import clean, clean_tree
+
+LONGEST_NAME = 120
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class Call:
     @property
     def model(self) -> str:
         """As the server names it, which may be more exact than what was asked for."""
-        return str((self.response or {}).get("model") or self.server.model)[:120]
+        told = (self.response or {}).get("model")
+        name = told if isinstance(told, str) and told else self.server.model
+        return clean(name[:LONGEST_NAME])[:LONGEST_NAME]
 
     @property
     def usage(self) -> wire.Usage:
@@ -75,7 +79,7 @@ def book(words: prompts.Prompts, *, step: Step | None = None, replay_of: Step | 
             replay_of=replay_of,
             attempt=worked.fence if worked else 1,
             prompts=words.version,
-            model=server.model[:120],
+            model=server.model[:LONGEST_NAME],
             endpoint=server.endpoint[:200],
             request=request,
         )
@@ -112,4 +116,4 @@ def _settle(row: ModelCall, call: Call, worked: Step | None) -> None:
         rawsql.change(ModelCall, came_of_it, "id = {}", row.pk)
         for name, value in came_of_it.items():
             setattr(row, name, value)
-        tally.add(counts.model_call(row, worked, cost))
+        tally.add(counts.model_call(row, worked, cost, asked=call.server.model))

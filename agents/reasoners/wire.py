@@ -21,6 +21,7 @@ from agents.reasoners.dialects import Dialect, Mode
 TEMPERATURE = 0.1
 MOST_CALLS = 8  # of one turn; a model that runs wild asks for hundreds
 MOST_OBJECTS = 50  # looked for in a text
+MOST_TOKENS = 100_000_000  # more than any model takes: a server that says so counts wrongly
 THOUGHTS = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL)
 AS_TEXT = """\
 Tool calls are written as text here. Answer with exactly one JSON object and nothing else:
@@ -237,4 +238,5 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    counted = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
+    return value if counted else None

@@ -39,6 +39,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         connection.prepared_max = PREPARED_MOST
         return connection
 
+    def close_if_unusable_or_obsolete(self) -> None:
+        """After an error a new connection: the old one keeps plans that a migration may have spoilt."""
+        if self.connection is not None and not self.in_atomic_block and self.errors_occurred:
+            self.close()
+        else:
+            super().close_if_unusable_or_obsolete()
+
     def close_if_health_check_failed(self) -> None:
         """Once in CHECK_SECONDS, not with each request: the check is a question of its own.
 

@@ -74,7 +74,7 @@ def run(renew: Callable[[], None]) -> dict[str, Any]:
     before = jobs.last_result(JOB)
     where = settings.RUNBOOKS_DIR
     if where is None:
-        return {"removed": _remove(list(entries(SHELF).values_list("pk", flat=True)))}
+        return {"removed": _remove(list(entries(SHELF).values_list("pk", flat=True)), renew)}
     try:
         signature = f"{settings.VERSION} {where} {folder.look(where).signature}"
         if before.get("signature") == signature and entries(SHELF).count() == before["sections"]:
@@ -98,7 +98,7 @@ def _take(reading: Reading, renew: Callable[[], None]) -> dict[str, Any]:
     wanted = {each.key for each in given}
     known = entries(SHELF).values_list("pk", "key", "payload__path")
     gone = [pk for pk, key, path in known if key not in wanted and not _is_in(path, reading.unknown)]
-    removed = _remove(gone)
+    removed = _remove(gone, renew)
     return {
         "files": len(reading.files),
         "sections": entries(SHELF).count(),
@@ -121,13 +121,15 @@ def _is_in(path: str | None, unknown: Iterable[str]) -> bool:
     return path is not None and any(path == each or path.startswith(f"{each}/") for each in unknown)
 
 
-def _remove(keys: Sequence[int]) -> int:
-    """Delete entries, and forget them in the index; a process that still has them there drops them when it
-    meets them."""
+def _remove(keys: Sequence[int], renew: Callable[[], None]) -> int:
+    """Delete entries, and forget them in the index, which is asked until it does not answer; a process that
+    still has them there drops them when it meets them."""
+    index, answers = get_index(SHELF), True
     for start in range(0, len(keys), BATCH):
-        entries(SHELF).filter(pk__in=keys[start : start + BATCH]).delete()
-    for key in keys:
-        get_index(SHELF).remove(key)
+        batch = keys[start : start + BATCH]
+        entries(SHELF).filter(pk__in=batch).delete()
+        answers = answers and index.remove(*batch)
+        renew()
     return len(keys)
 
 

@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from incidents import signals
+from incidents.memory.embed import MAX_CHARS
 from incidents.models import Incident, MemoryEntry
 from incidents.redaction import clean, clean_tree
 
 # Who says what the cause was. `readings`: the crew, with a quote that code found in what was read.
 Source = Literal["person", "readings", "crew"]
 CONFIRMED = "CONFIRMED"
+LONGEST_DESCRIPTION = MAX_CHARS // 2  # a sender's megabytes must leave room for the cause
 
 
 def compose(incident: Incident) -> tuple[str, dict[str, Any]]:
@@ -31,10 +33,9 @@ def compose(incident: Incident) -> tuple[str, dict[str, Any]]:
         facts.update(said)
     payload = {
         "incident_id": incident.pk,
-        "signature": signature_of(incident.alert_name, target.key if target else ",".join(systems)),
         "timestamp": _rfc3339(incident.started_at),
         "alert_name": incident.alert_name,
-        "description": incident.description,
+        "description": clean(incident.description)[:LONGEST_DESCRIPTION],
         "severity": incident.severity,
         "affected_systems": systems,
         "target": target.key if target else None,
@@ -53,7 +54,9 @@ def compose(incident: Incident) -> tuple[str, dict[str, Any]]:
         "verdict": incident.verdict,
         "reopened": incident.reopened,
     }
-    return clean(_text(incident, payload)), clean_tree(payload)
+    # Not cleaned a second time: half a `[redacted]` at its end would grow longer than its column.
+    signature = signature_of(incident.alert_name, target.key if target else ",".join(systems))
+    return clean(_text(incident, payload))[:MAX_CHARS], {**clean_tree(payload), "signature": signature}
 
 
 def signature_of(alert_name: str, where: str) -> str:
@@ -95,7 +98,7 @@ def _text(incident: Incident, payload: dict[str, Any]) -> str:
         ("verdict", incident.verdict),
         ("the crew had said, and a person corrected it", corrected),
     )
-    lines = [incident.alert_name, incident.description]
+    lines = [incident.alert_name, payload["description"]]
     lines += [f"{label}: {fact}" for label, fact in labelled if fact]
     return "\n".join(line for line in lines if line)
 

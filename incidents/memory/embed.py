@@ -21,7 +21,8 @@ Vectors = NDArray[np.float32]  # n x size, rows of unit length
 
 PASSAGE_CHARS = 900
 OVERLAP_CHARS = 150
-MAX_PASSAGES = 32  # about 24,000 characters; what is remembered of an incident is far shorter
+MAX_PASSAGES = 32
+MAX_CHARS = MAX_PASSAGES * (PASSAGE_CHARS - OVERLAP_CHARS)  # 24,000: what is remembered or asked is cut
 MAX_TOKENS = 256  # what the built-in model was trained to read
 # A second thread spins while it waits for the first: on two idle cores a query takes 6 ms instead of 10, on
 # two busy ones 26 instead of 10, and it always costs twice the processor time.

@@ -33,13 +33,12 @@ class OpenAIEmbedder:
 
     @property
     def size(self) -> int:
-        """Asked of the server the first time."""
-        if self._size is None:
-            self._size = int(self.embed(["size"]).shape[1])
-        return self._size
+        """Of what the server gave last; it may be told to give another. Asked of it the first time."""
+        return self._size or int(self.embed(["size"]).shape[1])
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         rows = [self._batch(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)]
+        self._size = int(rows[-1].shape[1])
         return np.concatenate(rows)
 
     def _batch(self, texts: Sequence[str]) -> Vectors:

@@ -75,16 +75,23 @@ def look(folder: Path) -> Look:
             skipped.append(Skipped(name, f"there are more than {MAX_FILES} files", unknown=True))
         else:
             found.append(name)
-            marks.append(f"{name}\0{checked.st_mtime_ns}\0{checked.st_size}")
+            marks.append(f"{name}\0{checked[1].st_mtime_ns}\0{checked[1].st_size}")
     marks += map(str, skipped)
     digest = hashlib.sha256("\n".join(marks).encode(errors="surrogatepass")).hexdigest()
     return Look(tuple(found), tuple(skipped), digest)
 
 
 def read(folder: Path, path: str) -> File | Skipped:
-    """One of the paths that `look` found."""
+    """One of the paths that `look` found; since then it may have become another file, or a link."""
+    root = folder.resolve()
+    checked = _checked(root / path, path, root)
+    if isinstance(checked, Skipped):
+        return checked
+    target, _ = checked
     try:
-        with (folder / path).open("rb") as stream:
+        with open(target, "rb", opener=lambda *_: _open(root, target)) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                return Skipped(path, "is no file")
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
         return Skipped(path, f"cannot be read: {error.strerror}", unknown=True)
@@ -119,8 +126,21 @@ def _relative(here: str, name: str, root: Path) -> str:
     return (Path(here) / name).relative_to(root).as_posix()
 
 
-def _checked(path: Path, name: str, root: Path) -> os.stat_result | Skipped:
-    """What its file system says of it; Skipped when it is not to be read."""
+def _open(root: Path, target: Path) -> int:
+    """A descriptor of what is at `target` below `root`, reached without a link: whoever puts one there after
+    it was resolved gets an OSError."""
+    below = os.open(root, os.O_RDONLY)
+    for part in target.relative_to(root).parts:
+        above = below
+        try:
+            below = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=above)
+        finally:
+            os.close(above)
+    return below
+
+
+def _checked(path: Path, name: str, root: Path) -> tuple[Path, os.stat_result] | Skipped:
+    """The file itself, and what its file system says of it; Skipped when it is not to be read."""
     if _shown(name) != name:
         return Skipped(_shown(name), "its name is not UTF-8")
     try:
@@ -134,7 +154,7 @@ def _checked(path: Path, name: str, root: Path) -> os.stat_result | Skipped:
         return Skipped(name, "is no file")
     if found.st_size > MAX_BYTES:
         return Skipped(name, f"is larger than {MAX_BYTES} bytes")
-    return found
+    return target, found
 
 
 def _shown(name: str) -> str:

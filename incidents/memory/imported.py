@@ -100,18 +100,20 @@ class OldIncident(BaseModel):
         return value
 
 
-def read(collection: str, point: str, payload: dict[str, Any]) -> Given:
-    """What is to be remembered of a point. Raises BadPoint."""
+def read(server: str, collection: str, point: str, payload: dict[str, Any]) -> Given:
+    """What is to be remembered of a point; `server` tells it from those of others. Raises BadPoint."""
     try:
         old = OldIncident.model_validate(payload)
     except ValidationError as error:
         raise BadPoint("; ".join(map(_problem, error.errors()))) from error
     return Given.redacted(
-        f"import:{collection}:{point}",
+        f"import:{server}:{collection}:{point}",
         MemoryEntry.Kind.IMPORTED,
         title=old.alert_name,
         text=_text(old),
-        payload=_payload(old, collection, point),
+        payload=_payload(
+            old, {"server": server, "collection": collection, "point": point, "incident_id": old.incident_id}
+        ),
         happened_at=old.timestamp,
     )
 
@@ -139,7 +141,7 @@ def _text(old: OldIncident) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _payload(old: OldIncident, collection: str, point: str) -> dict[str, Any]:
+def _payload(old: OldIncident, origin: dict[str, Any]) -> dict[str, Any]:
     """The keys that `compose` gives to incidents of our own, without a verdict."""
     return {
         "incident_id": None,
@@ -156,5 +158,5 @@ def _payload(old: OldIncident, collection: str, point: str) -> dict[str, Any]:
         "target_kind": None,
         "human_confirmed": False,
         "unproven": True,
-        "origin": {"collection": collection, "point": point, "incident_id": old.incident_id},
+        "origin": origin,
     }

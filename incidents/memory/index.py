@@ -60,6 +60,7 @@ class Index:
         self.lost = False  # it has not
         self.empty = False  # there is nothing to have
         self.lacking = False  # a row that is done has no vector that can be searched here
+        self.given: int | None = None  # length of the vectors that its model gave last
         self._marks: dict[int, str] = {}
 
     @classmethod
@@ -93,6 +94,18 @@ class Index:
             model = None
         return model or get_embedder().name
 
+    def size(self) -> int | None:
+        """Length of the vectors that are searched; None when that is not settled, or not known now."""
+        try:
+            return self.store.size()
+        except MemoryUnavailable:
+            return None
+
+    @property
+    def misfit(self) -> bool:
+        """Whether the model behind the same name gives vectors of another length than those that are here."""
+        return self.given is not None and self.size() not in (None, self.given)
+
     @contextmanager
     def load(self) -> Iterator[None]:
         """While entries are read from the database; one thread at a time."""
@@ -119,14 +132,18 @@ class Index:
             with self.lock:
                 self._marks.update((document.key, document.mark) for document in documents)
 
-    def remove(self, key: int) -> None:
-        """Forget an entry. A point that a store which is away keeps does no harm: its row is not found."""
+    def remove(self, *keys: int) -> bool:
+        """Forget entries; False when the store is away. A point that it keeps does no harm: its row is not
+        found."""
         with self.lock:
-            self._marks.pop(key, None)
+            for key in keys:
+                self._marks.pop(key, None)
         try:
-            self.store.delete(key)
+            self.store.delete(*keys)
         except MemoryUnavailable as error:
-            logger.warning("memory: entry %s is still in the store: %s", key, error)
+            logger.warning("memory: %d entries are still in the store: %s", len(keys), error)
+            return False
+        return True
 
     def beside(self, known: str | None, model: str, size: int) -> tuple[Index, str, bool]:
         """What will take this one's place; see `Store.beside`."""
@@ -175,7 +192,12 @@ class Index:
         except EmbeddingError as error:
             logger.warning("memory: recalling by words alone: %s", error)
             return None, "", str(error)
-        return vector, model, None
+        self.given = len(vector)
+        if not self.misfit:
+            return vector, model, None
+        said = f"{model} gives vectors of {self.given} numbers now, those in the memory have {self.size()}"
+        logger.warning("memory: recalling by words alone: %s", said)
+        return None, "", said
 
 
 _lock = threading.Lock()

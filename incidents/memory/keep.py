@@ -15,6 +15,7 @@ from typing import Any, Self
 from django.db import transaction
 from django.utils import timezone
 
+from incidents.memory.embed import MAX_CHARS
 from incidents.memory.rows import entries
 from incidents.models import MemoryEntry
 from incidents.queue import anew
@@ -47,9 +48,8 @@ class Given:
         payload: dict[str, Any],
         happened_at: datetime | None = None,
     ) -> Self:
-        return cls(
-            _fitting(key), kind, clean(title)[:LONGEST_TITLE], clean(text), clean_tree(payload), happened_at
-        )
+        title, text = clean(title)[:LONGEST_TITLE], clean(text)[:MAX_CHARS]
+        return cls(_fitting(key), kind, title, text, clean_tree(payload), happened_at)
 
     @property
     def fields(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from datetime import timedelta
 from typing import Literal
 
@@ -14,9 +15,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from incidents import jobs
-from incidents.memory.errors import EmbeddingError, MemoryUnavailable
+from incidents.memory.errors import EmbeddingError, MemoryUnavailable, ModelReplaced
 from incidents.memory.index import SHELVES, Index, Loaded, Shelf, get_index
-from incidents.memory.rows import document, entries, mark, model_in_use, model_of
+from incidents.memory.rows import document, entries, mark, model_in_use, model_of, vectors_of
 from incidents.models import Job, MemoryEntry
 from incidents.queue import State, anew
 
@@ -44,13 +45,18 @@ def fill() -> int:
 
 def _fill(shelf: Shelf) -> int:
     index = get_index(shelf)
-    with index.load():
-        _revive(shelf)
-        if index.store.in_process:
-            done = load_all(index, searched(index))
-            logger.info("memory: %d %s loaded", done, shelf)
-        else:
-            done = _look(index)
+    index.looked_at = time.monotonic()
+    try:
+        with index.load():
+            _revive(shelf)
+            if index.store.in_process:
+                done = load_all(index, searched(index))
+                logger.info("memory: %d %s loaded", done, shelf)
+            else:
+                done = _look(index)
+    except MemoryUnavailable:
+        _renew_if_stale(index)
+        raise
     _renew_if_stale(index)
     return done
 
@@ -74,10 +80,12 @@ def refresh(shelf: Shelf = "past") -> int:
     On a server they are there already; if it lost some, they are rebuilt in the background."""
     index = get_index(shelf)
     index.refreshed_at = time.monotonic()
+    if index.loaded is Loaded.FAILED and time.monotonic() - index.looked_at < PAUSE_SECONDS:
+        return 0
     if index.loaded in (Loaded.NOTHING, Loaded.FAILED):
         return _fill(shelf)
+    look_again(index)
     if not index.store.in_process:
-        look_again(index)
         return 0
     if index.loaded is Loaded.PART or index.seen is None:
         return 0  # another thread is loading
@@ -89,9 +97,12 @@ def refresh(shelf: Shelf = "past") -> int:
         for pk, content_hash, now, then in found
         if index.mark(pk) != mark(content_hash, model_of(serving, now, then))
     ]
-    for start in range(0, len(changed), BATCH_ROWS):
-        rows = entries().filter(pk__in=changed[start : start + BATCH_ROWS])
-        _add(index, list(rows), serving)
+    try:
+        for start in range(0, len(changed), BATCH_ROWS):
+            rows = entries().filter(pk__in=changed[start : start + BATCH_ROWS])
+            _add(index, list(rows), serving)
+    except ModelReplaced:
+        return 0  # a rebuild ended just now; the next look compares with what it made
     return len(changed)
 
 
@@ -137,12 +148,19 @@ def load_all(index: Index, model: str) -> int:
 
 
 def _add(index: Index, rows: list[MemoryEntry], model: str) -> None:
-    documents = [document(row, model) for row in rows]
+    size = index.size() or _usual_size(rows, model)
+    documents = [document(row, model, size) for row in rows]
     index.add(documents)
     done = (found for row, found in zip(rows, documents, strict=True) if row.state == State.DONE)
     index.lacking = index.lacking or any(found.vectors is None for found in done)
     newest = max(row.updated_at for row in rows)
     index.seen = max(index.seen or newest, newest)
+
+
+def _usual_size(rows: list[MemoryEntry], model: str) -> int | None:
+    """Of the vectors of `model`: where there are some of another length, most decide."""
+    sizes = Counter(found.shape[1] for row in rows if (found := vectors_of(row, model)) is not None)
+    return max(sizes, key=lambda size: sizes[size], default=None)
 
 
 def _look(index: Index) -> int:
@@ -162,27 +180,30 @@ def _look(index: Index) -> int:
 
 
 def look_again(index: Index) -> None:
-    """Where it is not known whether a server has everything, or where it had not."""
-    known = not (index.doubtful or index.lost)
-    if index.store.in_process or known or time.monotonic() - index.looked_at < PAUSE_SECONDS:
+    """Where it is not known whether a server has everything, or where it had not, or vectors did not fit."""
+    on_server = not index.store.in_process
+    wanted = index.misfit or (on_server and (index.doubtful or index.lost))
+    if not wanted or time.monotonic() - index.looked_at < PAUSE_SECONDS:
         return
-    _look(index)
+    index.looked_at = time.monotonic()
+    if on_server:
+        _look(index)
     _renew_if_stale(index)
 
 
 def _renew_if_stale(index: Index) -> None:
-    """Ask for a rebuild when the server lacks entries, or what is searched was made by another model, or by
-    another way to cut words, than today's."""
+    """Ask for a rebuild when entries or their vectors are missing, or what is searched was made by another
+    model, or by another way to cut words, than today's."""
     try:
         replaced = index.store.outdated(model_in_use())
     except (EmbeddingError, MemoryUnavailable) as error:
         logger.warning("memory: %s", error)
         return
-    if not (replaced or index.lost or index.lacking):
+    if not (replaced or index.lost or index.lacking or index.misfit or index.loaded is Loaded.FAILED):
         return
     going_on = Job.objects.filter(name=REBUILD, state__in=(State.WAITING, State.RUNNING))
     if not going_on.exists():
-        why = "the embedding model is another one" if replaced else "entries are missing"
+        why = "the embedding model is another one" if replaced or index.misfit else "entries are missing"
         logger.warning("memory: %s on the shelf %r; rebuilding in the background", why, index.shelf)
         jobs.request(REBUILD, by="start")
 

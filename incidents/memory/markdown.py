@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -80,12 +80,12 @@ def parse(text: str, name: str) -> Document:
     cuts = list(_cuts(text.split("\n")))
     first = next((cut.heading for cut in cuts if cut.level == 1 and cut.heading), None)
     title = _string(about.get("title")) or first or name
-    sections = tuple(_sections(cuts, title))
-    if len(sections) > 1 and sum(len(section.text) for section in sections) <= WHOLE_CHARS:
+    sections = tuple(islice(_sections(cuts, title), MOST_SECTIONS + 1))
+    if 1 < len(sections) <= MOST_SECTIONS and sum(len(section.text) for section in sections) <= WHOLE_CHARS:
         headings = (title, *(cut.heading for cut in cuts if cut.heading))
         sections = (Section((title,), "", _body(cuts, title), headings),)
     if len(sections) > MOST_SECTIONS:
-        notes.append(f"only the first {MOST_SECTIONS} of {len(sections)} sections are read")
+        notes.append(f"only the first {MOST_SECTIONS} sections are read")
     if any(len(section.text) > LONGEST_SECTION for section in sections):
         notes.append(f"a section of it is cut after {LONGEST_SECTION} characters")
     short = (replace(each, text=each.text[:LONGEST_SECTION]) for each in sections)
@@ -98,15 +98,31 @@ def parse(text: str, name: str) -> Document:
     )
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """Scalars, lists and mappings as they are written. A tag hands a text to a constructor that was not made
+    for it; a few aliases or merged keys stand for gigabytes. Front matter needs none."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or event.tag is not None:
+            raise yaml.YAMLError("an alias or a tag")
+        return super().compose_node(parent, index)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.YAMLError("a merged key")
+
+
 def _front_matter(text: str) -> tuple[Mapping[str, Any], str, list[str]]:
     """What stands between two lines of dashes at the top, as YAML, and the text after it."""
     found = FRONT_MATTER.match(text)
     if found is None or len(found[1]) > LONGEST_FRONT_MATTER:
         return {}, text, []
     try:
-        about = yaml.safe_load(found[1])
-    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist
-        return {}, text[found.end() :], ["its front matter is no YAML"]
+        about = yaml.load(found[1], _PlainLoader)  # noqa: S506 it is a SafeLoader
+    # A date that does not exist is a ValueError, a number like 1:2:3 with a thousand parts an OverflowError.
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError):
+        return {}, text[found.end() :], ["its front matter is no plain YAML"]
     return (about if isinstance(about, dict) else {}), text[found.end() :], []
 
 
@@ -171,7 +187,7 @@ def _plain(heading: str) -> str:
 def _sections(cuts: list[_Cut], title: str) -> Iterator[Section]:
     """One for each heading with text below it. A heading that repeats the title is not in the path."""
     stack: list[_Cut] = []
-    used: set[str] = set()
+    used: dict[str, int] = {}
     for cut in cuts:
         stack = [each for each in stack if each.level < cut.level]
         if cut.heading:
@@ -193,9 +209,13 @@ def _body(cuts: list[_Cut], title: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(pieces)).strip()
 
 
-def _anchor(heading: str, used: set[str]) -> str:
-    """As GitHub makes it: lower case, blanks as dashes, a number where it was used before."""
+def _anchor(heading: str, used: dict[str, int]) -> str:
+    """As GitHub makes it: lower case, blanks as dashes, a number where it was used before. `used`: the last
+    number by anchor."""
     slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") or "section"
-    anchor = next(each for number in count() if (each := f"{slug}-{number}" if number else slug) not in used)
-    used.add(anchor)
+    anchor = slug
+    while anchor in used:
+        used[slug] += 1
+        anchor = f"{slug}-{used[slug]}"
+    used[anchor] = 0
     return anchor

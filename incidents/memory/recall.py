@@ -10,6 +10,7 @@ from typing import Any
 from django.utils import timezone
 
 from incidents.memory.by_name import BY_NAME_ALONE, by_name
+from incidents.memory.embed import MAX_CHARS
 from incidents.memory.errors import MemoryUnavailable
 from incidents.memory.fuse import ABSTAIN_BELOW, Candidate
 from incidents.memory.index import get_index
@@ -20,6 +21,7 @@ from incidents.redaction import clean
 
 WEIGHED = 40  # candidates that are read from the database and weighed again
 PROVEN_OF_ALERT = 20
+LATEST_OF_ALERT = 1_000  # an alert that came a hundred thousand times must not be read through
 
 # In z-scores: the best of a hundred candidates is at 3 to 5, the tenth a good one lower. A bonus settles what
 # is close; it does not lift what is unlike.
@@ -71,11 +73,11 @@ def recall(
 ) -> list[Recalled]:
     """The past incidents most like `query`, best first; empty when nothing is like it. Raises
     MemoryUnavailable when nothing can be searched and no entry has the alert's name."""
-    refresh_if_due()
     index = get_index()
     proven = _proven(alert_name)
     try:
-        found = index.search(clean(query), also=proven)  # it may be embedded elsewhere
+        refresh_if_due()
+        found = index.search(clean(query)[:MAX_CHARS], also=proven)  # it may be embedded elsewhere
         note = (BY_WORDS_ALONE,) if found.dense_error else ()
     except MemoryUnavailable:
         found, note = by_name(alert_name), (BY_NAME_ALONE,)
@@ -121,12 +123,13 @@ class _Asked:
 
 
 def _proven(alert_name: str | None) -> set[int]:
-    """The latest entries of this alert whose cause a person confirmed or whose end was proven. A hundred
-    later ones that look the same must not crowd them out."""
+    """Of the latest entries of this alert, those whose cause a person confirmed or whose end was proven. A
+    hundred later ones that look the same must not crowd them out."""
     if not alert_name:
         return set()
-    of_alert = entries().filter(title=alert_name, incident__isnull=False).order_by("-incident_id")
-    keys = of_alert.values_list("pk", flat=True)
+    of_alert = entries().filter(title=alert_name, incident__isnull=False).order_by("-happened_at")
+    latest = entries().filter(pk__in=of_alert.values("pk")[:LATEST_OF_ALERT]).order_by("-incident_id")
+    keys = latest.values_list("pk", flat=True)
     confirmed = keys.exclude(incident__human_cause="")[:PROVEN_OF_ALERT]
     verified = keys.filter(incident__verdict=Verdict.VERIFIED)[:PROVEN_OF_ALERT]
     return {*confirmed, *verified}

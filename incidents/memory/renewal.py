@@ -72,13 +72,17 @@ def mark_all() -> int:
 
 def request(by: str) -> Job:
     """Everything is to be embedded anew and indexed; a rebuild that has not ended goes on instead."""
-    unfinished = Job.objects.filter(name=REBUILD).exclude(state=State.DONE).first()
-    begun = unfinished is not None and (
-        unfinished.state == State.RUNNING or (unfinished.result or {}).get("going_on")
-    )
+    job = Job.objects.filter(name=REBUILD).first()
+    begun = job is not None and (job.state == State.RUNNING or (job.state == State.WAITING and _goes_on(job)))
     if not begun:
         mark_all()
+        Job.objects.filter(name=REBUILD).exclude(state=State.RUNNING).update(result=None)
     return jobs.request(REBUILD, by=by)
+
+
+def _goes_on(job: Job) -> bool:
+    """What failed does not: it would fail again at the same place."""
+    return job.attempts == 0 and bool((job.result or {}).get("going_on"))
 
 
 def rebuild(renew: Renew) -> dict[str, Any]:
@@ -163,9 +167,9 @@ def _build(building: Index, embedder: Embedder, turn: _Turn) -> datetime:
     """Embed what has to be, and put everything into `building`; the moment up to which all is in it."""
     since = datetime.fromisoformat(turn.progress.since)
     for rows in _batches(building.shelf, after=turn.progress.last):
-        _embed(rows, embedder, turn)
+        _embed(rows, embedder, building.size(), turn)
         if not building.store.in_process:
-            building.add([document(row, embedder.name) for row in rows])
+            building.add([document(row, embedder.name, building.size()) for row in rows])
         turn.progress.last = rows[-1].pk
         turn.look_at_clock()
     if building.store.in_process:
@@ -192,11 +196,11 @@ def _batches(shelf: Shelf, *, after: int, **changed: Any) -> Iterator[list[Memor
         after = batch[-1].pk
 
 
-def _embed(rows: list[MemoryEntry], embedder: Embedder, turn: _Turn) -> None:
-    """Give each row a vector of the model to be, if it has none."""
+def _embed(rows: list[MemoryEntry], embedder: Embedder, size: int | None, turn: _Turn) -> None:
+    """Give each row vectors of the model to be, if it has none of this size."""
     for row in rows:
         again = row.next_model == embedder.name and row.next_vector is None
-        if again or vectors_of(row, embedder.name) is None:
+        if again or vectors_of(row, embedder.name, size) is None:
             made = _embed_row(row, embedder, turn.progress)
             turn.progress.failed += not made
         turn.progress.done += 1
@@ -224,10 +228,11 @@ def _catch_up(index: Index, since: datetime, embedder: Embedder, turn: _Turn) ->
     """Put into `index` what changed since then; the moment up to which all is in it."""
     now = timezone.now()
     for rows in _batches(index.shelf, after=0, updated_at__gt=since - STRAGGLERS):
-        lacking = [row for row in rows if vectors_of(row, embedder.name) is None]
+        size = index.size()
+        lacking = [row for row in rows if vectors_of(row, embedder.name, size) is None]
         for row in lacking:
             _embed_row(row, embedder, turn.progress)
-        index.add([document(row, embedder.name) for row in rows])
+        index.add([document(row, embedder.name, size) for row in rows])
         turn.step()
     return now
 

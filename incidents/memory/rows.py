@@ -35,9 +35,9 @@ def shelf_of(row: MemoryEntry) -> Shelf:
     return next(shelf for shelf in SHELVES if row.kind in KINDS[shelf])
 
 
-def document(row: MemoryEntry, model: str) -> Document:
+def document(row: MemoryEntry, model: str, size: int | None = None) -> Document:
     """`row` for an index of `model`'s vectors."""
-    vectors = vectors_of(row, model)
+    vectors = vectors_of(row, model, size)
     return Document(
         key=row.pk,
         incident_id=row.incident_id,
@@ -64,14 +64,15 @@ def packed(vectors: Vectors) -> bytes:
     return vectors.astype("<f4").tobytes()
 
 
-def vectors_of(row: MemoryEntry, model: str) -> Vectors | None:
-    """The row's vectors, n x size, when `model` made them of the row's text; the newer ones, should it have
-    made both."""
+def vectors_of(row: MemoryEntry, model: str, size: int | None = None) -> Vectors | None:
+    """The row's vectors, n x `size` (None: any), when `model` made them of the row's text; the newer ones,
+    should it have made both. A model behind the same name may give another length than it did."""
+    vectors = None
     if row.next_model == model and row.next_vector is not None:
-        return _unpacked(row.next_vector, row.text)
-    if row.model == model and row.vector is not None:
-        return _unpacked(row.vector, row.text)
-    return None
+        vectors = _unpacked(row.next_vector, row.text)
+    elif row.model == model and row.vector is not None:
+        vectors = _unpacked(row.vector, row.text)
+    return vectors if vectors is None or size in (None, vectors.shape[1]) else None
 
 
 def _unpacked(stored: bytes | memoryview, text: str) -> Vectors | None:

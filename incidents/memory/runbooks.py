@@ -9,6 +9,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from incidents.memory.bookshelf import SHELF
+from incidents.memory.embed import MAX_CHARS
 from incidents.memory.errors import MemoryUnavailable
 from incidents.memory.folder import place_of
 from incidents.memory.fuse import ABSTAIN_BELOW
@@ -118,7 +119,7 @@ def _search(query: str, found: dict[int, _Weighed]) -> None:
     refresh_if_due(SHELF)
     index = get_index(SHELF)
     # cleaned, for it may be embedded elsewhere
-    candidates = index.search(clean(query), also=tuple(found)).candidates
+    candidates = index.search(clean(query)[:MAX_CHARS], also=tuple(found)).candidates
     best = {each.key for each in candidates[:WEIGHED]}
     rows = entries(SHELF).defer("vector", "next_vector").in_bulk(list(best - found.keys()))
     for candidate in candidates:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from qdrant_client import QdrantClient
@@ -17,6 +18,7 @@ from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 TIMEOUT_SECONDS = 30
+REST_PORT = 6333  # the client's own default, also for https
 PAGE = 200
 NAMES_SHOWN = 10
 
@@ -38,6 +40,12 @@ class Source:
         self._client = QdrantClient(
             url=url, timeout=TIMEOUT_SECONDS, headers=headers, check_compatibility=False
         )
+
+    @property
+    def server(self) -> str:
+        """Which one it is: `host:port`, and a path where it has one."""
+        parts = urlsplit(self.url)
+        return f"{parts.hostname}:{parts.port or REST_PORT}{parts.path}"
 
     def count(self) -> int:
         """Points, exactly."""

@@ -59,6 +59,9 @@ class Store(Protocol):
     def model(self) -> str | None:
         """Whose vectors it holds; None while there are none."""
 
+    def size(self) -> int | None:
+        """Length of its vectors; None while that is not settled."""
+
     def outdated(self, model: str | None) -> bool:
         """Whether it holds another model's vectors (None: not known), or words as they were cut before."""
 
@@ -66,8 +69,8 @@ class Store(Protocol):
         """Put documents in the place of what was there of them; True when a collection had to be made for it.
         Raises ModelReplaced when it holds another model's vectors than theirs."""
 
-    def delete(self, key: int) -> None:
-        """Forget an entry; unknown ones are fine."""
+    def delete(self, *keys: int) -> None:
+        """Forget entries, in one call; unknown ones are fine."""
 
     def count(self) -> int:
         """Entries; 0 when there is nothing yet."""

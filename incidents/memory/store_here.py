@@ -32,13 +32,14 @@ class HereStore:
 
     in_process = True
 
-    def __init__(self) -> None:
+    def __init__(self, size: int | None = None) -> None:
         self._client = QdrantClient(location=":memory:")
         # Its in-process mode is not thread-safe, not even for readers beside one writer.
         self._lock = threading.RLock()
         self._lexical = LexicalIndex()
         self._passages: dict[int, int] = {}  # how many an entry has
         self._model: str | None = None
+        self._size = size
 
     def close(self) -> None:
         with self._lock:
@@ -46,6 +47,9 @@ class HereStore:
 
     def model(self) -> str | None:
         return self._model
+
+    def size(self) -> int | None:
+        return self._size
 
     def ready(self) -> bool:
         return True
@@ -57,7 +61,7 @@ class HereStore:
         return None not in (model, self._model) and model != self._model
 
     def beside(self, known: str | None, model: str, size: int) -> tuple[HereStore, str, bool]:
-        return HereStore(), COLLECTION, known is None
+        return HereStore(size), COLLECTION, known is None
 
     def switch(self, name: str) -> None:
         """Nothing to do: its owner takes the other store."""
@@ -96,14 +100,15 @@ class HereStore:
             # Dot, not cosine: rows have unit length, and Qdrant's cosine here normalises them for each query.
             params = models.VectorParams(size=vectors.shape[1], distance=models.Distance.DOT)
             self._client.create_collection(COLLECTION, vectors_config=params)
-            self._model = model
+            self._model, self._size = model, vectors.shape[1]
         elif self._model != model:
             raise ModelReplaced
 
-    def delete(self, key: int) -> None:
+    def delete(self, *keys: int) -> None:
         with self._calling():
-            self._lexical.remove(key)
-            self._drop(_points(key, range(self._passages.pop(key, 0))))
+            for key in keys:
+                self._lexical.remove(key)
+            self._drop([point for key in keys for point in _points(key, range(self._passages.pop(key, 0)))])
 
     def _drop(self, points: list[int]) -> None:
         if points:

@@ -41,7 +41,10 @@ PREFIX = "homelab_"
 BEFORE = "incidents"
 WORDS = f"words-{LEXICAL_VERSION}"
 TIMEOUT_SECONDS = 10
-PROBE_SECONDS = 2  # /health asks; it must not hang as long as a write may
+READ_SECONDS = 3  # a recall and /health ask; they must not hang as long as a write may
+# After a call that failed so slowly it is not asked again for a while: each would wait as long.
+SLOW_SECONDS = 1
+AWAY_SECONDS = 15
 COUNT_SECONDS = 60  # how many entries there are enters as a logarithm
 BATCH_POINTS = 64  # some have 32 vectors
 
@@ -68,7 +71,8 @@ class ServerStore:
         def client(timeout: int) -> QdrantClient:
             return QdrantClient(url=url, timeout=timeout, headers=headers, check_compatibility=False)
 
-        self._client, self._probe = client(TIMEOUT_SECONDS), client(PROBE_SECONDS)
+        self._client, self._reader = client(TIMEOUT_SECONDS), client(READ_SECONDS)
+        self._away_until = float("-inf")  # time.monotonic()
         self._again = (url, api_key, shelf)
         self._alias = PREFIX + shelf
         self._name = collection or self._alias
@@ -77,16 +81,18 @@ class ServerStore:
 
     def close(self) -> None:
         self._client.close()
-        self._probe.close()
+        self._reader.close()
 
     def ready(self) -> bool:
-        with self._calling():
-            return bool(self._probe.collection_exists(self._name))
+        with qdrant_errors(in_process=False):
+            found = bool(self._reader.collection_exists(self._name))
+        self._away_until = float("-inf")
+        return found
 
     def count(self) -> int:
         try:
             with self._calling():
-                return int(self._client.count(self._name, exact=True).count)
+                return int(self._reader.count(self._name, exact=True).count)
         except CollectionMissing:
             return 0
 
@@ -94,17 +100,22 @@ class ServerStore:
         layout = self.layout()
         return layout.model if layout else None
 
+    def size(self) -> int | None:
+        layout = self.layout()
+        return layout.size if layout else None
+
     def layout(self) -> Layout | None:
         """None without a collection. Asked once, and again when an answer shows that it has changed."""
         if self._layout is None:
             try:
                 with self._calling():
-                    self._layout = _layout(self._client.get_collection(self._name))
+                    self._layout = _layout(self._reader.get_collection(self._name))
             except CollectionMissing:
                 return None
         return self._layout
 
     def outdated(self, model: str | None) -> bool:
+        self._layout = None  # another process may have rebuilt it
         layout = self.layout()
         return layout is not None and (layout.words != WORDS or model not in (None, layout.model))
 
@@ -125,9 +136,9 @@ class ServerStore:
                 self._client.upsert(self._name, points[start : start + BATCH_POINTS], wait=True)
         return made
 
-    def delete(self, key: int) -> None:
+    def delete(self, *keys: int) -> None:
         with self._calling():
-            self._client.delete(self._name, models.PointIdsList(points=[key]), wait=True)
+            self._client.delete(self._name, models.PointIdsList(points=list(keys)), wait=True)
 
     def search(self, asked: Asked) -> Scores:
         """In one round trip: both sides find their best, and each judges what either found.
@@ -147,7 +158,7 @@ class ServerStore:
         if not sides:
             return Scores(None, Hits({}, 0.0))
         with self._calling(asked.model if asked.vector is not None else None):
-            answers = self._client.query_batch_points(self._name, _requests(sides, list(asked.also)))
+            answers = self._reader.query_batch_points(self._name, _requests(sides, list(asked.also)))
         found = {
             side: {int(point.id): float(point.score) for point in answer.points}
             for side, answer in zip(sides, answers, strict=True)
@@ -233,8 +244,11 @@ class ServerStore:
 
     @contextmanager
     def _calling(self, model: str | None = None) -> Iterator[None]:
-        """ModelReplaced when it is refused because the collection is another one by now."""
-        before = self._layout
+        """ModelReplaced when it is refused because the collection is another one by now; MemoryUnavailable at
+        once while the server is away."""
+        before, began = self._layout, time.monotonic()
+        if began < self._away_until:
+            raise MemoryUnavailable("Qdrant did not answer a moment ago", retryable=True)
         try:
             with qdrant_errors(in_process=False):
                 yield
@@ -242,6 +256,8 @@ class ServerStore:
             self._layout = self._entries = None
             raise
         except MemoryUnavailable as error:
+            if time.monotonic() - began >= SLOW_SECONDS:
+                self._away_until = time.monotonic() + AWAY_SECONDS
             cause = error.__cause__
             refused = isinstance(cause, UnexpectedResponse) and cause.status_code == HTTPStatus.BAD_REQUEST
             if not refused:

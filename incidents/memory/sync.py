@@ -18,7 +18,7 @@ from incidents.memory.index import Index, get_index
 from incidents.memory.load import look_again, searched
 from incidents.memory.rows import document, entries, packed, shelf_of, vectors_of
 from incidents.models import Incident, MemoryEntry
-from incidents.queue import anew, working
+from incidents.queue import State, anew, working
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,8 @@ def sync(entry_pk: int) -> bool:
             return False
         now = timezone.now()
         done = bool(row.finish(synced_at=now, updated_at=now))
+        if not done:
+            _write_again(row)
     look_again(index)
     return done
 
@@ -76,19 +78,21 @@ def _write(row: MemoryEntry, index: Index) -> bool:
     model = ""
     try:
         model = searched(index)
-        if not _embed(row, model):
+        if not _embed(row, model, index.size()):
             return False
     except EmbeddingError:
         with suppress(MemoryUnavailable):
-            index.add([document(row, model)])
+            index.add([document(row, model, index.size())])
         raise
-    index.add([document(row, model)])
+    if (made := vectors_of(row, model)) is not None:
+        index.given = made.shape[1]
+    index.add([document(row, model, index.size())])
     return True
 
 
-def _embed(row: MemoryEntry, model: str) -> bool:
+def _embed(row: MemoryEntry, model: str, size: int | None) -> bool:
     """Give the row vectors of `model`, which is searched; False when its lease was lost."""
-    if vectors_of(row, model) is not None:
+    if vectors_of(row, model, size) is not None:
         return True
     # `update` passes `auto_now` by, and other processes look for rows that changed
     now = timezone.now()
@@ -107,4 +111,10 @@ def _embed(row: MemoryEntry, model: str) -> bool:
 def _wait(row: MemoryEntry, error: EmbeddingError | MemoryUnavailable) -> None:
     logger.warning("memory entry %s waits: %s", row.pk, error)
     # What died is revived by `fill`: a repaired setting needs a new start anyway.
-    row.fail(str(error), permanent=not error.retryable)
+    if not row.fail(str(error), permanent=not error.retryable):
+        _write_again(row)
+
+
+def _write_again(row: MemoryEntry) -> None:
+    """Its lease was lost on the way to the index: what another worker put there may be overwritten."""
+    entries().filter(pk=row.pk, state=State.DONE).update(**anew(), updated_at=timezone.now())

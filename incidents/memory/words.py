@@ -34,12 +34,13 @@ def _exit_code(found: re.Match[str]) -> str:
     return f" exit{code} exit {_SIGNALS.get(code, '')} "
 
 
+# Blanks are possessive: three runs of them beside each other can share one long run in countless ways.
+_EXIT_CODE = re.compile(
+    r"\bexit(?:ed)?\s*+(?:with\s++)?(?:code|status)?\s*+[(:=]?\s*+(\d{1,3})\b\)?", re.IGNORECASE
+)
 # What people write in several words and programs in one; the program's word joins the people's.
 _PHRASES = (
-    (
-        re.compile(r"\bexit(?:ed)?\s*(?:with\s+)?(?:code|status)?\s*[(:=]?\s*(\d{1,3})\b\)?", re.IGNORECASE),
-        _exit_code,
-    ),
+    (_EXIT_CODE, _exit_code),
     (re.compile(r"\bout[\s-]of[\s-]memory\b", re.IGNORECASE), " oom memory "),
     (re.compile(r"\bcrash[\s-]?loop", re.IGNORECASE), " crashloop crash loop"),
     (re.compile(r"\bno space left on device\b", re.IGNORECASE), " enospc space left device "),

@@ -90,7 +90,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="memoryentry",
-            index=models.Index(fields=["title"], name="memory_by_title"),
+            index=models.Index(fields=["title", "-happened_at"], name="memory_by_title"),
+        ),
+        migrations.AddIndex(
+            model_name="memoryentry",
+            index=models.Index(fields=["updated_at"], name="memory_by_change"),
         ),
         migrations.AddIndex(
             model_name="memoryentry",

@@ -103,6 +103,15 @@ def test_what_was_remembered_before_there_were_such_facts(monkeypatch: pytest.Mo
     assert "  a person says: a leak" in said.text
 
 
+def test_what_was_recalled_of_an_older_version_is_no_track_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, run = at_hand(a_target("web"))
+    data = told(monkeypatch, past(root_cause="a leak", human_confirmed=True, verdict="unknown")).data
+    assert data["incidents"][0]["actions"] is None
+    step = run.steps.get(agent=Step.Agent.ANALYST)
+    step.tool_calls.create(call_id="r1", tool="recall_incidents", data=data)
+    assert outcomes.track_record(case, run) == []
+
+
 # --- the track record ---------------------------------------------------------------------------------
 
 

@@ -108,6 +108,11 @@ def test_cost_by_verdict_says_what_is_not_known() -> None:
     ]
 
 
+def test_a_clock_that_ran_ahead_is_in_this_week() -> None:
+    opened(MONDAY + timedelta(days=8))
+    assert slo.report(1)["weeks"][0]["opened"] == 1
+
+
 def test_two_questions_whatever_there_is() -> None:
     for _ in range(3):
         diagnosed(opened(MONDAY, Verdict.VERIFIED, seconds=5), 1)

@@ -22,9 +22,12 @@ TRIAGE = {"state": "unknown", "affected": [], "summary": "nobody can say"}
 Json = dict[str, Any]
 
 
+def brief_of(step: Step) -> Brief[Triage]:
+    return Brief("monitor", cases.build(step.run.incident), Triage, tuple(available()), {"reading": None})
+
+
 def think(step: Step) -> Triage:
-    brief = Brief("monitor", cases.build(step.run.incident), Triage, tuple(available()), {"reading": None})
-    return reasoners.think(step, brief)
+    return reasoners.think(step, brief_of(step))
 
 
 def submit(arguments: Json | str = TRIAGE, name: str = "submit_triage") -> Json:
@@ -331,6 +334,15 @@ def test_usage_that_a_server_does_not_tell_is_unknown(model, step: Step) -> None
     think(step)
     call = ModelCall.objects.get()
     assert (call.input_tokens, call.cached_tokens, call.output_tokens, call.reasoning_tokens) == (None,) * 4
+
+
+@pytest.mark.parametrize("count", [-1, True, "9", 1.5, 2**31, 9 * 10**18])
+def test_a_count_that_cannot_be_is_unknown(model, step: Step, count: Any) -> None:
+    usage = {"prompt_tokens": count, "completion_tokens": 3}
+    model(lambda request: oai.Response(message=submit(), usage=usage))
+    think(step)
+    call = ModelCall.objects.get()
+    assert (call.input_tokens, call.output_tokens, call.cost_usd) == (None, 3, None)
 
 
 def test_a_key_that_a_server_repeats_is_not_kept(model, step: Step, settings) -> None:

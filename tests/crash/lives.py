@@ -14,14 +14,27 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from agents import advance, wiring
 from agents.models import Action, Autonomy, Step
-from incidents import access, jobs, leases, notifications, queue, quiet
+from incidents import access, jobs, leases, memory, notifications, queue, quiet, tally
 from incidents.alertmanager import label_fingerprint
-from incidents.models import Episode, Event, Incident, Job, Notification, Target, Token, Verdict
+from incidents.memory.keep import Given, keep
+from incidents.models import (
+    Episode,
+    Event,
+    Incident,
+    Job,
+    MemoryEntry,
+    Notification,
+    Problem,
+    Target,
+    Token,
+    Verdict,
+)
 from incidents.queue import State
 from tests.crash.home import Home
 from tests.crash.world import HOST, NAME
@@ -167,14 +180,39 @@ def learnt() -> None:
         return
     target, _ = Target.objects.get_or_create(key=f"docker:{HOST}/{NAME}", kind="docker", host=HOST, name=NAME)
     for _ in range(5 - Incident.objects.count()):
-        an_incident(
-            Verdict.CLEARED_BEFORE_ACTION,
-            seconds=40,
-            target=target,
-            alert_name=LABELS["alertname"],
-            closed_at=timezone.now(),
-        )
+        with transaction.atomic():
+            an_incident(
+                Verdict.CLEARED_BEFORE_ACTION,
+                seconds=40,
+                target=target,
+                alert_name=LABELS["alertname"],
+                closed_at=timezone.now(),
+            )
     Autonomy.objects.create(kind="restart_container", target_kind="docker", alert_name=LABELS["alertname"])
+
+
+def recurred(home: Home) -> None:
+    """It is the third time: a problem, of which a person says something, and then that it is over."""
+    settings.REMEDIATION_MODE = "observe"
+    home.do("twice", happened_twice)
+    alert(home)
+    now = Incident.objects.latest("pk").pk
+    home.ask("annotate", f"/api/v1/incidents/{now}/annotate", {"verdict": "resolved_by_human"})
+    home.until(Problem.objects.exists, "raised")
+    home.ask("note", "/api/v1/problems/1/note", {"note": "a disk was ordered"})
+    home.ask("over", "/api/v1/problems/1/close")
+    runbook = Given.redacted("runbook:web.md", MemoryEntry.Kind.RUNBOOK, title="web", text="look", payload={})
+    home.do("runbook", lambda: keep([runbook]))
+    home.do("folded", lambda: tally.fold(1))
+    home.until_quiet()
+
+
+def happened_twice() -> None:
+    target, _ = Target.objects.get_or_create(key=f"docker:{HOST}/{NAME}", kind="docker", host=HOST, name=NAME)
+    for _ in range(2 - Incident.objects.count()):
+        with transaction.atomic():
+            name, now = LABELS["alertname"], timezone.now() - timedelta(hours=1)
+            memory.remember(an_incident(Verdict.UNKNOWN, target=target, alert_name=name, closed_at=now))
 
 
 def stranded(home: Home) -> None:
@@ -270,6 +308,7 @@ LIVES: dict[str, Life] = {
         taken,
         waited,
         unmodelled,
+        recurred,
         stranded,
         slept,
         silent,

@@ -32,11 +32,13 @@ NAMES = (
     "silent",
     "polled",
     "kept",
+    "recurred",
 )
 COMMITS = (
     "agents.budget.reserve",
     "agents.cases.bind_targets",
     "agents.contested.settle",
+    "agents.advance._abandon",
     "agents.crew._wait",
     "agents.crew.analyst",
     "agents.crew.communicate",
@@ -55,6 +57,7 @@ COMMITS = (
     "agents.proof.adopt_state_checks",
     "agents.reasoners.breaker.failed",
     "agents.reasoners.calls._settle",
+    "agents.reconcile._end_unlisted",
     "agents.reconcile._mark_listed",
     "agents.reconcile.run",
     "agents.services.approve",
@@ -76,12 +79,17 @@ COMMITS = (
     "incidents.jobs.ensure",
     "incidents.jobs.request",
     "incidents.leases.renew",
+    "incidents.memory.keep.keep",
     "incidents.memory.load._revive",
     "incidents.memory.renewal._embed_row",
     "incidents.memory.renewal._promote",
     "incidents.memory.renewal.mark_all",
+    "incidents.notifications._deliver",
     "incidents.notifications._queue",
-    "incidents.notifications.deliver",
+    "incidents.problems._leave",
+    "incidents.problems.close",
+    "incidents.problems.edit",
+    "incidents.problems.raise_problem",
     "incidents.queue.QueueQuerySet.claim",
     "incidents.queue.QueueQuerySet.take_hints",
     "incidents.queue.QueueRow._write",
@@ -91,8 +99,8 @@ COMMITS = (
     "incidents.services.acknowledge",
     "incidents.services.annotate",
     "incidents.services.give_back",
-    "incidents.services.record",
     "incidents.services.take_over",
+    "incidents.tally._fold",
     "incidents.turns.give_back",
     "incidents.turns.take",
 )
@@ -112,7 +120,7 @@ INSIDE = {
     "incidents.services.transition",
 }
 # Said again by a person who heard no answer.
-REPEATED = {"annotated", "paused"}
+REPEATED = {"annotated", "paused", "problem"}
 # Depends on what was seen, and on what was overtaken by later news.
 VARYING = {"agent", "notified", "proof"}
 
@@ -199,7 +207,7 @@ def differences_of_messages(life: Life, whole: Life, point: str) -> Iterator[str
     if lost := sent - life.messages:
         yield f"never sent {lost}"
     # Sent, and killed before that was written: it is sent again, for a lost message is worse than two.
-    may_double = point == "incidents.notifications.deliver:before"
+    may_double = point == "incidents.notifications._deliver:before"
     if (doubled := life.messages - sent) and not (may_double and doubled.total() == 1):
         yield f"sent again {doubled}"
     last = [each["sent"][-1:] for each in (life.found, whole.found)]

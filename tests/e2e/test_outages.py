@@ -113,7 +113,7 @@ def test_with_a_broker_that_talks_nonsense_it_accepts_and_works_afterwards(stage
 
 def test_with_damaged_answers_of_the_database_nothing_is_lost_or_kept_by_half(stage: Stage) -> None:
     before = processes(stage)
-    names = [f"Damaged{number}" for number in range(6)]
+    names = [f"Damaged{number}" for number in range(12)]
     stage.database.set("corrupt")
     answers = []
     for number, name in enumerate(names):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import NotSupportedError, close_old_connections, connection, transaction
 from django.utils import timezone
 
 from agents import services
@@ -16,7 +16,7 @@ from incidents.models import Episode, Incident, Notification
 from incidents.rawsql import fetch
 from tests.incidents.rows import a_target, an_episode, an_incident
 
-from .on_postgres import on_postgres, server
+from .on_postgres import at_once, on_postgres, server
 
 __all__ = ["on_postgres", "server"]
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("on_postgres")]
@@ -77,3 +77,20 @@ def test_a_message_replaces_what_is_unsent_and_leaves_what_was_sent() -> None:
     Notification.objects.update(state="done")
     notifications.tell(incident, Notification.Kind.UPDATE, title="t", body="third", transition="x")
     assert Notification.objects.get().body == "second"
+
+
+def test_a_plan_that_a_change_of_the_schema_spoilt_costs_one_error() -> None:
+    """A release may change a column while workers of the last one still run."""
+    incident = an_incident()
+    for _ in range(8):  # often enough to be planned for good
+        fetch(Incident, "id {}", [incident.pk])
+
+    def migrate() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE incidents_incident ALTER COLUMN alert_name TYPE varchar(300)")
+
+    at_once([migrate])
+    with pytest.raises(NotSupportedError, match="cached plan"):
+        fetch(Incident, "id {}", [incident.pk])
+    close_old_connections()  # as after each request and task
+    assert fetch(Incident, "id {}", [incident.pk]) == [incident]

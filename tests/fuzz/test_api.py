@@ -10,6 +10,7 @@ import pytest
 import schemathesis
 from django.core.signals import got_request_exception, request_finished, request_started
 from django.db import close_old_connections, transaction
+from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import strategies as st
 from rest_framework.request import Request
@@ -22,7 +23,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 from agents.models import Action, Autonomy, MaintenanceWindow, Pause
 from homelab.wsgi import application
 from incidents import memory
-from incidents.models import Delivery, Event, Incident, Notification, Target, Token, Verdict
+from incidents.models import Delivery, Event, Incident, Notification, Problem, Target, Token, Verdict
 from tests.agents.rows import an_action
 from tests.conftest import Api
 from tests.fuzz import FULL
@@ -40,6 +41,7 @@ COLLECTIONS = {
     "incidents": Incident,
     "maintenance-windows": MaintenanceWindow,
     "pauses": Pause,
+    "problems": Problem,
     "targets": Target,
 }
 
@@ -54,6 +56,7 @@ def household(db: None) -> Iterator[None]:
     Event.objects.create(incident=closed, kind=Event.Kind.CLOSED, actor="proof", text="closed")
     Delivery.objects.create(source="alertmanager", body=b"\xff{}", alerts=0, quarantined=[{"index": 0}])
     Pause.objects.create(scope=target.key, by="robin")
+    Problem.objects.create(signature="s", title="t", last_seen_at=timezone.now())
     Autonomy.objects.create(kind="restart_container", target_kind="docker", alert_name="ServiceDown")
     Notification.objects.create(
         incident=action.incident,

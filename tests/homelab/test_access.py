@@ -15,7 +15,7 @@ from agents import links
 from agents.models import Autonomy
 from incidents import access
 from incidents.access import revoke_token
-from incidents.models import Delivery, Token
+from incidents.models import Delivery, Problem, Token
 from tests.agents.rows import an_action
 from tests.conftest import Api
 
@@ -46,6 +46,8 @@ READS = {
     "/api/v1/targets/{target}": VIEWERS,
     "/api/v1/targets/{target}/policy": VIEWERS,
     "/api/v1/memory?q=disk": VIEWERS,
+    "/api/v1/problems": VIEWERS,
+    "/api/v1/problems/{problem}": VIEWERS,
     "/api/v1/notifications": VIEWERS,
     "/api/v1/pauses": VIEWERS,
     "/api/v1/maintenance-windows": VIEWERS,
@@ -72,6 +74,8 @@ WRITES = {
     "/api/v1/maintenance-windows/1/end": OPERATORS,
     "/api/v1/incidents/{incident}/take-over": OPERATORS,
     "/api/v1/incidents/{incident}/give-back": OPERATORS,
+    "/api/v1/problems/{problem}/note": OPERATORS,
+    "/api/v1/problems/{problem}/close": OPERATORS,
 }
 # The same of people in a browser; who may not is sent to log in, or told 403.
 PAGES = {
@@ -118,6 +122,8 @@ OPEN = {
     "/api/v1/targets/{target}",
     "/api/v1/memory?q=disk",
     "/api/v1/notifications",
+    "/api/v1/problems",
+    "/api/v1/problems/{problem}",
     "/api/v1/pauses",
     "/api/v1/maintenance-windows",
 }
@@ -134,6 +140,7 @@ def rows(db: None) -> dict[str, int | str]:
             kind=action.kind, target_kind=action.target.kind, alert_name="ServiceDown"
         ).pk,
         "target": action.target_id,
+        "problem": Problem.objects.create(signature="s", title="t", last_seen_at=timezone.now()).pk,
         "delivery": Delivery.objects.create(source="am", body=b"{}", alerts=0).pk,
     }
 

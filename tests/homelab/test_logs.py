@@ -18,7 +18,7 @@ from incidents.models import Event
 from tests.incidents.rows import an_incident
 
 
-def line(style: str, message: str, *values: object, **extra: object) -> str:
+def line(style: str, message: str, *values: object, exc_info: bool = False, **extra: object) -> str:
     """A message as it is written."""
     config = logs.config(level="INFO", style=style)
     formatter: Any = logging.config.DictConfigurator(config).configure_formatter(config["formatters"][style])
@@ -27,7 +27,7 @@ def line(style: str, message: str, *values: object, **extra: object) -> str:
     handler.addFilter(logs.ContextFilter())
     logger = logging.Logger("agents.crew")
     logger.addHandler(handler)
-    logger.info(message, *values, extra=extra)
+    logger.info(message, *values, exc_info=exc_info, extra=extra)
     written: str = handler.stream.getvalue()
     return written
 
@@ -63,6 +63,17 @@ def test_a_message_is_one_line_whatever_is_in_it(style: str) -> None:
     assert written.count("\n") == 1
     assert not {"\r", "\x1b"} & set(written)
     assert style == "json" or "\x9b" not in written
+
+
+def test_an_exceptions_words_are_no_line_of_their_own() -> None:
+    try:
+        raise ValueError("no such label\n2026-11-23 00:00:00,000 INFO    faked\n\nand more")
+    except ValueError:
+        written = line("text", "failed", exc_info=True)
+    first, *rest = written.removesuffix("\n").split("\n")
+    assert first.endswith("agents.crew failed")
+    assert "  2026-11-23 00:00:00,000 INFO    faked" in rest
+    assert all(each.startswith("  ") for each in rest)
 
 
 @pytest.mark.parametrize("style", ["json", "text"])

@@ -50,7 +50,7 @@ def commotion(seed: int, deliveries: int = 25) -> None:
 
         def work() -> None:
             for moment in range(deliveries):
-                body = _delivery(dice, moment)
+                body = delivery(dice, moment)
                 intake.receive(source=f"am{number}", body=body, webhook=parse_webhook(body))
 
         return work
@@ -77,7 +77,7 @@ def commotion(seed: int, deliveries: int = 25) -> None:
     at_once(send_all, close, fold, fold)
 
 
-def _delivery(dice: random.Random, moment: int) -> bytes:
+def delivery(dice: random.Random, moment: int) -> bytes:
     alerts = [
         {
             "status": dice.choice(("firing", "firing", "resolved")),

@@ -258,6 +258,19 @@ def test_operators_write_and_close(problem: Problem, api: Callable[[str | None],
     assert operator.post(f"{url}/close", {"note": "late"}).json() == closed
 
 
+def test_a_note_leaves_the_rules_their_proposal(web: Target, person: Callable[..., Client]) -> None:
+    for days in (3, 2, 0):
+        ends(web, days=days, human_cause=f"cause {days}")
+    problem = Problem.objects.get()
+    assert "\n" in problem.proposal
+    shown = problem.proposal.replace("\n", "\r\n")  # as browsers send it back
+    page = f"/admin/incidents/problem/{problem.pk}/change/"
+    answer = person(superuser=True).post(page, {"note": "one\r\ntwo", "proposal": shown, "_save": "Save"})
+    assert answer.status_code == 302
+    kept = Problem.objects.get()
+    assert (kept.note, kept.proposal, kept.proposal_by) == ("one\ntwo", problem.proposal, "")
+
+
 def test_the_admin_writes_and_closes(problem: Problem, person: Callable[..., Client]) -> None:
     root = person(superuser=True)
     page = f"/admin/incidents/problem/{problem.pk}/change/"

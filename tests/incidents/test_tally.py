@@ -9,10 +9,11 @@ from collections import Counter
 import pytest
 from django.db import connection, transaction
 
-from incidents import services, tally
+from incidents import intake, services, tally
+from incidents.alertmanager import parse_webhook
 from incidents.models import Incident, TallyChange, Verdict
 from incidents.totals import totals
-from tests.incidents.commotion import at_once, commotion
+from tests.incidents.commotion import at_once, commotion, delivery
 from tests.incidents.rows import an_incident
 from tests.totals import differences
 
@@ -67,6 +68,25 @@ def test_an_observation_is_in_the_first_bucket_that_holds_it() -> None:
         tally.add(tally.seconds("tool_duration", "web", took=took))
     found = {series[2]: amount for series, amount in tally.read().items()}
     assert found == {"0.1": 1, "1": 1, "10": 1, "+Inf": 1, "sum": 20_710_000}
+
+
+@pytest.mark.django_db
+def test_no_span_of_time_is_too_long_to_be_added_up() -> None:
+    for _ in range(200):
+        tally.add(tally.seconds("resolution", "critical", took=2000 * 365 * 86400.0))
+    assert tally.fold() == 200
+    assert tally.read()["resolution", "critical", "+Inf"] == 200
+
+
+@pytest.mark.django_db
+def test_where_no_worker_sweeps_who_counts_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "FOLD_EACH", 5)
+    monkeypatch.setattr(intake, "FOLD_LEAST", 5)
+    for number in range(20):
+        body = delivery(random.Random(number), number)
+        intake.receive(source="am", body=body, webhook=parse_webhook(body))
+    assert TallyChange.objects.count() < 15
+    assert tally.read()["deliveries", "am", "accepted"] == 20
 
 
 @pytest.mark.django_db(transaction=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from django.utils import timezone
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from agents.models import Action, Step
+from agents import budget, counts
+from agents.models import Action, ModelCall, Step
 from incidents import memory, services, tally
 from incidents.models import Incident, MemoryEntry, Notification, Verdict
 from incidents.queue import State
@@ -27,7 +29,7 @@ from tests.agents.rows import an_action
 from tests.conftest import Api
 from tests.e2e.process import binary
 from tests.e2e.require import require
-from tests.incidents.rows import START, an_incident
+from tests.incidents.rows import START, a_target, an_incident
 
 pytestmark = pytest.mark.django_db
 GOLDEN = Path(__file__).parent.parent / "data" / "metrics"
@@ -96,6 +98,21 @@ def test_dead_steps_count_while_their_incident_is_open(api: Callable[[str | None
     assert f"\n{dead} 0.0\n" in ours(api(None).get("/metrics"))
 
 
+def test_what_was_spent_is_what_is_known_and_the_most_of_what_is_not(
+    api: Callable[[str | None], Api],
+) -> None:
+    call = ModelCall(model="m", endpoint="e", request={}, cost_usd=Decimal("0.25"), seconds=1)
+    tally.add(counts.model_call(call, None, call.cost_usd, asked="m"))
+    ModelCall.objects.create(model="m", endpoint="e", request={}, reserved_usd=Decimal("0.5"))
+    long_ago = budget.midnight() - timedelta(days=40)
+    ModelCall.objects.create(
+        model="m", endpoint="e", request={}, reserved_usd=Decimal(7), started_at=long_ago
+    )
+    text = ours(api(None).get("/metrics"))
+    for period in ("day", "month"):
+        assert f'ai_agents_budget_spent_dollars{{period="{period}"}} 0.75\n' in text
+
+
 def test_three_queries_at_most_however_many_rows(known: None) -> None:
     with CaptureQueriesContext(connection) as seen:
         generate_latest(views.registry())
@@ -118,6 +135,13 @@ def test_every_series_is_there_before_it_counts_anything(api: Callable[[str | No
         Verdict.values
     )
     assert sum(len(family.samples) for family in families.values()) < 500
+
+
+def test_a_secret_in_an_alerts_name_is_not_told(api: Callable[[str | None], Api]) -> None:
+    an_incident(alert_name="backup password=hunter2hunter2", target=a_target("token=hunter2hunter2"))
+    text = ours(api(None).get("/metrics"))
+    assert 'alert_name="backup password=[redacted]"' in text
+    assert "hunter2hunter2" not in text
 
 
 def test_djangos_own_metrics_are_there_too(api: Callable[[str | None], Api]) -> None:

@@ -10,9 +10,9 @@ from django.db import connection
 from django.utils import timezone
 
 from agents.models import Action, Step
-from incidents import intake
+from incidents import intake, services
 from incidents.alertmanager import parse_webhook
-from incidents.models import Episode, Incident, Notification, Verdict
+from incidents.models import Episode, Incident, MemoryEntry, Notification, Verdict
 from tests.agents.rows import an_action
 from tests.incidents.rows import a_target, an_incident
 
@@ -51,7 +51,9 @@ def deliver(ledger: Ledger, outage: Outage, alerts: list[Alert] | None = None, *
 
 def close_all() -> None:
     Notification.objects.update(state="done")
-    Incident.objects.update(status="closed", verdict=Verdict.VERIFIED, closed_at=timezone.now())
+    for incident in Incident.objects.unresolved():
+        services.close(incident, Verdict.VERIFIED, actor="crew", note="clear")
+    MemoryEntry.objects.update(state="done")
 
 
 def restart_call(at: float) -> Call:

@@ -23,7 +23,7 @@ class Command(BaseCommand):
     help = (
         "Takes over the incidents of a Qdrant collection that the program before this one filled. They are "
         "remembered as unproven. The running server embeds and indexes them. A second run writes only what "
-        "changed since; what was deleted there is kept here."
+        "changed since, if --url names the server as before; what was deleted there is kept here."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         try:
             total = source.count()
             for page in source.pages():
-                given, refused = self._read(source.collection, page)
+                given, refused = self._read(source, page)
                 kept += keep(given, dry_run=options["dry_run"])
                 bad += refused
                 self.stdout.write(f"{kept.new + kept.changed + kept.same + bad} of {total}")
@@ -52,12 +52,12 @@ class Command(BaseCommand):
             raise CommandError(f"{error}.") from error
         self._say(kept, bad, dry_run=options["dry_run"])
 
-    def _read(self, collection: str, page: list[Point]) -> tuple[list[Given], int]:
+    def _read(self, source: Source, page: list[Point]) -> tuple[list[Given], int]:
         """What the points of a page say, and how many cannot be taken over."""
         given = []
         for point, payload in page:
             try:
-                given.append(read(collection, point, payload))
+                given.append(read(source.server, source.collection, point, payload))
             except BadPoint as error:
                 self.stderr.write(clean(f"point {point}: {error}"))
         return given, len(page) - len(given)

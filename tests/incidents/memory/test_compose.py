@@ -8,6 +8,7 @@ import pytest
 
 from incidents import services, signals
 from incidents.memory import compose, recall, remember, signature_of, sync
+from incidents.memory.embed import MAX_CHARS
 from incidents.models import Incident, MemoryEntry, Verdict
 from incidents.queue import State
 from tests.incidents.memory.conftest import MakeIncident
@@ -50,6 +51,16 @@ def test_the_text_says_what_is_known_and_nothing_else(incident: Incident) -> Non
     assert payload["resolution_time_seconds"] == 90.0
     assert payload["timestamp"].endswith("Z")
     assert payload["signature"] == "DiskFull@docker:host/DiskFull"
+
+
+def test_a_description_of_megabytes_is_cut_and_leaves_room_for_the_cause(incident: Incident) -> None:
+    incident.description = "unit failed at /srv/data/x.log, " * 100_000
+    incident.human_cause = "a runaway backup"
+    incident.human_note = "look at it " * 10_000
+    entry = remember(incident)
+    assert len(entry.text) == MAX_CHARS
+    assert "cause, a person says: a runaway backup" in entry.text
+    assert len(entry.payload["description"]) < MAX_CHARS
 
 
 @pytest.mark.parametrize(
@@ -103,6 +114,17 @@ def test_without_a_target_the_systems_that_its_alerts_name_are_the_signature() -
     an_episode(incident, labels={"instance": "nas:9100"})
     assert compose(incident)[1]["signature"] == "HostTooHot@nas:9100,pi:9100"
     assert len(signature_of("X", "a" * 1000)) == 300
+
+
+def test_a_signature_that_is_cut_inside_a_hidden_secret_fits_its_column() -> None:
+    for length in range(130, 146):
+        incident = an_incident(Verdict.UNKNOWN, alert_name="A" * 150)
+        an_episode(incident, labels={"instance": "b" * length + " password=hunter2secret"})
+        entry = remember(incident)
+        where = entry.payload["affected_systems"]
+        assert entry.signature == entry.payload["signature"] == signature_of("A" * 150, ",".join(where))
+        assert len(entry.signature) <= 300
+        assert "hunter2" not in entry.signature
 
 
 def test_an_annotation_of_a_closed_incident_is_embedded_again_each_time(incident: Incident) -> None:

@@ -28,7 +28,7 @@ HEADERS = 150  # bytes
 def between(qdrant: FakeQdrant, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """What stands between us and a Qdrant. A damaged length is waited for, so patience is short."""
     monkeypatch.setattr(store_server, "TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(store_server, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(store_server, "READ_SECONDS", 0.2)
     with Proxy(qdrant.url) as proxy:
         settings.QDRANT_URL = proxy.url
         yield proxy

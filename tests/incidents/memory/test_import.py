@@ -16,7 +16,10 @@ from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
 from incidents.memory import recall, sync
+from incidents.memory.embed import MAX_CHARS
+from incidents.memory.imported import read
 from incidents.memory.rows import entries
+from incidents.memory.scroll import Source
 from incidents.models import MemoryEntry
 from incidents.queue import State
 from tests.incidents.memory.qdrant_server import Collection, FakeQdrant
@@ -81,14 +84,21 @@ def test_an_incident_is_taken_over_as_it_was_told_and_as_unproven(old: FakeQdran
         "1 wait for the server, which embeds and indexes them while it runs.",
     ]
     row = entries().get()
-    assert (row.kind, row.key, row.title) == ("imported", f"import:agent_memory:{UUID}", "TraefikHighLatency")
+    server = old.url.removeprefix("http://")
+    key = f"import:{server}:agent_memory:{UUID}"
+    assert (row.kind, row.key, row.title) == ("imported", key, "TraefikHighLatency")
     assert row.happened_at == datetime(2025, 10, 26, 12, 3, 44, 512000, UTC)
     assert (row.state, row.vector, row.incident) == (State.WAITING, None, None)
     assert row.payload["verdict"] is None
     assert row.payload["unproven"] is True
     assert row.payload["human_confirmed"] is False
     assert row.payload["resolution_status"] == "said to be resolved"
-    assert row.payload["origin"]["incident_id"] == "inc-20251026-1"
+    assert row.payload["origin"] == {
+        "server": server,
+        "collection": "agent_memory",
+        "point": UUID,
+        "incident_id": "inc-20251026-1",
+    }
     assert "cause, unproven: incident summary: traefik was restarted" in row.text
     assert "outcome, unproven: said to be resolved" in row.text
 
@@ -110,6 +120,37 @@ def test_a_second_run_changes_nothing_and_says_so(old: FakeQdrant, holds: Any) -
     before = list(entries().order_by("pk").values())
     assert run(old.url)[0] == ["2 of 2", "0 new, 0 changed, 2 as they were, 0 bad"]
     assert list(entries().order_by("pk").values()) == before
+
+
+def test_the_same_point_of_another_server_is_another_incident(old: FakeQdrant, holds: Any) -> None:
+    holds({1: WHOLE})
+    run(old.url)
+    with FakeQdrant(KEY).running() as second:
+        points = {1: {"payload": {**WHOLE, "alert_name": "PostgresDown"}, "vector": [0.0] * 1536}}
+        second.collections["agent_memory"] = Collection(1536, "Cosine", points=points)
+        for result in ("1 new, 0 changed, 0 as they were, 0 bad", "0 new, 0 changed, 1 as they were, 0 bad"):
+            assert run(second.url)[0][1] == result
+    assert set(entries().values_list("title", flat=True)) == {"TraefikHighLatency", "PostgresDown"}
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("http://Qdrant", "qdrant:6333"),
+        ("https://qdrant:443", "qdrant:443"),
+        ("http://proxy:80/one", "proxy:80/one"),
+    ],
+)
+def test_a_server_is_known_by_its_address(url: str, server: str) -> None:
+    assert Source(url, "agent_memory", None).server == server
+
+
+def test_a_text_of_all_fields_is_cut_at_what_is_embedded() -> None:
+    fields = ("description", "root_cause", "remediation_taken", "severity", "resolution_status")
+    long = dict.fromkeys(fields, "x " * 50_000)
+    names = [f"{'n' * 290}{number}" for number in range(50)]
+    given = read("h:1", "agent_memory", "1", {**WHOLE, **long, "affected_systems": names})
+    assert len(given.text) == MAX_CHARS
 
 
 def test_what_changed_there_is_embedded_anew(old: FakeQdrant, holds: Any) -> None:
@@ -196,7 +237,7 @@ def test_bad_points_are_named_with_their_reason_and_the_good_ones_kept(old: Fake
         "alert_name",
         "description",
     ]
-    assert entries().get().key == "import:agent_memory:1"
+    assert entries().get().key .endswith(":agent_memory:1")
 
 
 def test_secrets_in_it_are_hidden(old: FakeQdrant, holds: Any) -> None:

@@ -272,6 +272,24 @@ def test_vectors_of_another_cut_are_made_again(remembered: list[MemoryEntry]) ->
     assert len(entries().get(pk=remembered[0].pk).vector or b"") == 384 * 4
 
 
+def test_a_fill_that_failed_is_not_tried_at_each_recall(
+    remembered: list[MemoryEntry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def refuse(here: index.Index, model: str) -> int:
+        tried.append(here.shelf)
+        raise MemoryUnavailable("a vector that cannot be stored", retryable=False)
+
+    monkeypatch.setattr(load, "load_all", refuse)
+    monkeypatch.setattr(load, "REFRESH_SECONDS", 0)
+    for _ in range(3):
+        (found,) = recall("the certificate of the proxy", alert_name="CertificateExpires")
+        assert BY_NAME_ALONE in found.why
+    assert tried == ["past"]
+    assert Job.objects.get().name == load.REBUILD
+
+
 @pytest.mark.parametrize("home", ["in process", "on a server"])
 def test_what_is_gone_from_the_database_is_gone_from_a_rebuilt_index(
     remembered: list[MemoryEntry], home: str, request: pytest.FixtureRequest

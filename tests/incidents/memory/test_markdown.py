@@ -90,11 +90,37 @@ def test_front_matter_names_alerts_and_a_page() -> None:
 
 
 @pytest.mark.parametrize(
-    "front", ["{[", "- a\n- b", "when: 2026-13-45", "text", "alerts: {a: 1}\ntitle: [x]", "[" * 5000]
+    "front",
+    [
+        "{[",
+        "- a\n- b",
+        "when: 2026-13-45",
+        "text",
+        "alerts: {a: 1}\ntitle: [x]",
+        "[" * 5000,
+        "reviewed: !!timestamp soon",
+        "sure: !!bool maybe",
+        'many: !!int ""',
+        "who: !!python/name:os.system",
+        "when: " + "1:" * 1000 + "1.5",
+        "more: 0b_",
+        "<<: {title: Merged}",
+        "*nobody",
+    ],
 )
 def test_front_matter_that_is_odd_harms_nothing(front: str) -> None:
     found = parse(f"---\n{front}\n---\n# Title\ntext", "f")
     assert (found.title, found.alerts, found.sections[0].text) == ("Title", (), "text")
+
+
+@pytest.mark.parametrize(
+    "line", ["a{0}: &a{0} [*a{1}, *a{1}]", "a{0}: &a{0} {{<<: [*a{1}, *a{1}]}}", "a{0}: &a{0} {{k: *a{1}}}"]
+)
+def test_front_matter_never_stands_for_more_than_it_is_long(line: str) -> None:
+    """Forty of these would be 2**40 values."""
+    front = "\n".join(["a0: &a0 {k: 1}", *(line.format(n, n - 1) for n in range(1, 40))])
+    found = parse(f"---\ntitle: Given\n{front}\n---\n# Own\ntext", "f")
+    assert (found.title, found.notes) == ("Own", ("its front matter is no plain YAML",))
 
 
 def test_anchors_are_those_that_links_use_and_each_is_one() -> None:
@@ -124,7 +150,7 @@ def test_names_are_compared_by_letters_and_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["# ", "[", "`", "A", "Aa", "=", "-", "--- \n", "a_", " ", "\n", "#", "[]("]
+    "piece", ["# ", "[", "`", "A", "Aa", "=", "-", "--- \n", "a_", " ", "\n", "#", "[](", "# a\nb\n"]
 )
 def test_no_pattern_tries_all_ways_to_fit_a_megabyte(piece: str) -> None:
     """One that did would not end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from pytest_django.fixtures import Settings
 from incidents import jobs
 from incidents.memory import MemoryUnavailable, bookshelf, find_runbooks, folder, recall, sync
 from incidents.memory.bookshelf import JOB, run
-from incidents.memory.index import get_index
+from incidents.memory.embed import MAX_CHARS
+from incidents.memory.index import SHELVES, Found, get_index
 from incidents.memory.rows import entries
 from incidents.memory.runbooks import BY_NAME, BY_TEXT, BY_URL
 from incidents.models import Job
@@ -146,13 +148,24 @@ def test_secrets_in_a_runbook_are_hidden(where: Path) -> None:
     assert "[redacted]" in row.text
 
 
+@pytest.mark.parametrize("front", ["reviewed: !!timestamp soon", "<<: &a [*a]", 'title: "\\0\\ud800"'])
+def test_an_odd_front_matter_keeps_no_other_runbook_back(where: Path, front: str) -> None:
+    work()
+    write(where, "odd.md", f"---\n{front}\n---\n# Odd\nits text is read all the same")
+    write(where, "README.md", "# Our runbooks\nNew advice.")
+    result = work()
+    assert (result["new"], result["changed"]) == (1, 1)
+    assert "New advice." in entries().get(key="runbook:README.md#our-runbooks").text
+    assert "its text is read" in entries().get(key="runbook:odd.md#odd").text
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
         ("latin.md", "# Gerät".encode("latin-1"), "is not UTF-8"),
         ("binary.md", b"# a\0b", "is no text"),
         ("huge.md", b"x" * (folder.MAX_BYTES + 1), f"is larger than {folder.MAX_BYTES} bytes"),
-        ("front.md", b"---\n{[\n---\n# T\nx", "its front matter is no YAML"),
+        ("front.md", b"---\n{[\n---\n# T\nx", "its front matter is no plain YAML"),
     ],
 )
 def test_what_is_no_runbook_is_said(where: Path, name: str, content: bytes, reason: str) -> None:
@@ -177,6 +190,44 @@ def test_nothing_outside_the_folder_is_read(where: Path, tmp_path: Path) -> None
     assert said["pipe.md"] == "is no file"
     assert "runbook:inside.md#our-runbooks" in keys()
     assert result["files"] == 5
+
+
+def put_link(path: Path, target: Path) -> None:
+    path.rename(path.with_name("moved away"))
+    path.symlink_to(target)
+
+
+def put_pipe(path: Path, _: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def put_folder(path: Path, target: Path) -> None:
+    put_link(path.parent, target.parent)
+
+
+@pytest.mark.parametrize("put", [put_link, put_pipe, put_folder])
+def test_a_file_that_becomes_another_thing_while_it_is_read_is_not_read(
+    where: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put: Callable[[Path, Path], None]
+) -> None:
+    path, secret = where / "storage/DiskFilling.md", tmp_path / "outside/DiskFilling.md"
+    write(tmp_path, "outside/DiskFilling.md", "# Secret\nnot yours")
+    real = folder._checked
+
+    def checked(*given: Any) -> Any:
+        found = real(*given)
+        put(path, secret)
+        return found
+
+    monkeypatch.setattr(folder, "_checked", checked)
+    assert isinstance(folder.read(where, "storage/DiskFilling.md"), folder.Skipped)
+
+
+def test_a_file_that_became_a_link_since_the_look_is_not_read(where: Path, tmp_path: Path) -> None:
+    write(tmp_path, "secret.md", "# Secret\nnot yours")
+    assert "README.md" in folder.look(where).paths
+    put_link(where / "README.md", tmp_path / "secret.md")
+    assert folder.read(where, "README.md") == folder.Skipped("README.md", "is a link out of the folder")
 
 
 def test_a_file_that_cannot_be_read_now_keeps_its_sections(
@@ -281,6 +332,53 @@ def test_by_name_also_while_nothing_can_be_searched(
     assert find_runbooks("x", alert_name="ContainerDown")[0].path == "docker/container-down.md"
     with pytest.raises(MemoryUnavailable):
         find_runbooks("x", alert_name="Unknown")
+
+
+def test_many_runbooks_go_in_batches_and_each_renews_the_lease(
+    where: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings, qdrant: FakeQdrant
+) -> None:
+    work()
+    monkeypatch.setattr(bookshelf, "BATCH", 2)
+    qdrant.requests.clear()
+    renewed: list[None] = []
+    settings.RUNBOOKS_DIR = None
+    assert run(lambda: renewed.append(None)) == {"removed": 5}
+    deletions = [path for _, path in qdrant.requests if path.endswith("points/delete")]
+    assert (len(deletions), len(renewed)) == (3, 3)
+    assert get_index("runbooks").store.count() == 0
+
+
+def test_a_server_that_is_away_is_asked_once_when_runbooks_go(
+    where: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings, qdrant: FakeQdrant
+) -> None:
+    work()
+    monkeypatch.setattr(bookshelf, "BATCH", 2)
+    asked: list[tuple[int, ...]] = []
+
+    def away(*keys: int) -> None:
+        asked.append(keys)
+        raise MemoryUnavailable("away", retryable=True)
+
+    monkeypatch.setattr(get_index("runbooks").store, "delete", away)
+    settings.RUNBOOKS_DIR = None
+    assert run(lambda: None) == {"removed": 5}
+    assert not keys()
+    assert [len(each) for each in asked] == [2]
+
+
+def test_a_long_query_is_cut_at_what_is_embedded(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work()
+    seen: list[str] = []
+
+    def search(query: str, **_: Any) -> Found:
+        seen.append(query)
+        return Found([], None)
+
+    for shelf in SHELVES:
+        monkeypatch.setattr(get_index(shelf), "search", search)
+    find_runbooks("full " * MAX_CHARS)
+    recall("full " * MAX_CHARS)
+    assert [len(query) for query in seen] == [MAX_CHARS, MAX_CHARS]
 
 
 def test_on_a_server_they_have_a_collection_of_their_own(where: Path, qdrant: FakeQdrant) -> None:

@@ -277,12 +277,29 @@ def test_a_server_that_nobody_started_may_come_back() -> None:
 
 
 def test_the_probe_does_not_wait_long(server: FakeQdrant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("incidents.memory.store_server.PROBE_SECONDS", 1)
+    monkeypatch.setattr("incidents.memory.store_server.READ_SECONDS", 1)
     server.delay = 3
     started = time.monotonic()
     with pytest.raises(MemoryUnavailable):
         on_server(server).ready()
     assert time.monotonic() - started < 2.5
+
+
+def test_a_server_that_did_not_answer_in_time_is_not_waited_for_at_each_call(
+    server: FakeQdrant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("incidents.memory.store_server.READ_SECONDS", 0.2)
+    monkeypatch.setattr("incidents.memory.store_server.SLOW_SECONDS", 0.1)
+    store = on_server(server)
+    store.write([entry(1)])
+    server.delay = 1
+    with pytest.raises(MemoryUnavailable):
+        store.count()
+    server.delay = 0
+    with pytest.raises(MemoryUnavailable, match="did not answer a moment ago"):
+        store.search(asked(vectors(1)))
+    assert store.ready()  # the probe asks, and what it hears counts
+    assert near(store, vectors(1)).keys() == {1}
 
 
 def test_a_server_that_lost_its_collection_says_so_and_takes_a_new_one(server: FakeQdrant) -> None:

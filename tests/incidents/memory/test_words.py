@@ -45,6 +45,16 @@ def test_an_exit_code_is_one_word_however_it_is_written(text: str) -> None:
     assert "exit137" in words(text)
 
 
+@pytest.mark.parametrize("piece", ["exit", "exited with", "1", "1.", "out", "a", "A", "Aa", "a-", "0x", "ed"])
+@pytest.mark.parametrize("filler", [" ", "\n", ""])
+def test_no_pattern_tries_all_ways_to_fit_a_long_text(piece: str, filler: str) -> None:
+    """One that did would not end."""
+    blanks = f"{piece}{filler * 100_000}x"
+    repeated = f"{piece}{filler}" * 20_000
+    assert len(words(blanks)) < 10
+    assert len(words(repeated)) <= 2 * len(repeated)
+
+
 def test_an_exit_code_names_its_signal() -> None:
     assert "sigkill" in words("container exited with code 137")
 
