@@ -101,13 +101,13 @@ def test_dead_steps_count_while_their_incident_is_open(api: Callable[[str | None
 def test_what_was_spent_is_what_is_known_and_the_most_of_what_is_not(
     api: Callable[[str | None], Api],
 ) -> None:
-    call = ModelCall(model="m", endpoint="e", request={}, cost_usd=Decimal("0.25"), seconds=1)
-    tally.add(counts.model_call(call, None, call.cost_usd, asked="m"))
-    ModelCall.objects.create(model="m", endpoint="e", request={}, reserved_usd=Decimal("0.5"))
+    an_action()
+    call: dict[str, Any] = {"step": Step.objects.first(), "model": "m", "endpoint": "e", "request": {}}
+    known = ModelCall(**call, cost_usd=Decimal("0.25"), seconds=1)
+    tally.add(counts.model_call(known, None, known.cost_usd, asked="m"))
+    ModelCall.objects.create(**call, reserved_usd=Decimal("0.5"))
     long_ago = budget.midnight() - timedelta(days=40)
-    ModelCall.objects.create(
-        model="m", endpoint="e", request={}, reserved_usd=Decimal(7), started_at=long_ago
-    )
+    ModelCall.objects.create(**call, reserved_usd=Decimal(7), started_at=long_ago)
     text = ours(api(None).get("/metrics"))
     for period in ("day", "month"):
         assert f'ai_agents_budget_spent_dollars{{period="{period}"}} 0.75\n' in text
