@@ -7,6 +7,7 @@ Three kinds: what has the form or the name of a secret (`secret_rules`), what st
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -61,6 +62,8 @@ def clean(text: str) -> str:
 
 def clean_tree(value: Any) -> Any:
     """JSON with every string in it cleaned, and every value under a secret's name hidden."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # Python reads NaN and Infinity from JSON, PostgreSQL does not
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from agents import advance
+from agents import advance, transcript
+from agents.loop import Observation, Request
 from agents.models import ModelCall, Step, ToolCall
 from agents.reasoners.calls import Call, _settle
 from agents.reasoners.rungs import Rung
@@ -48,6 +49,13 @@ def test_a_tool_of_any_name_is_told_and_the_step_goes_on(model: Any, name: str) 
     asked = ToolCall.objects.exclude(error="").get()
     assert "there is no tool" in asked.error
     assert len(asked.tool) <= 60
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e999"])
+def test_numbers_that_are_no_json_are_kept_as_text(number: str) -> None:
+    step = a_step("f", "critical")
+    transcript.recorder(step)(Observation(Request("c1", "look", {"lines": float(number)}), "", ""))
+    assert ToolCall.objects.get().arguments == {"lines": str(float(number))}
 
 
 @pytest.mark.parametrize(

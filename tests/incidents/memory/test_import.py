@@ -126,8 +126,8 @@ def test_the_same_point_of_another_server_is_another_incident(old: FakeQdrant, h
     holds({1: WHOLE})
     run(old.url)
     with FakeQdrant(KEY).running() as second:
-        points = {1: {"payload": {**WHOLE, "alert_name": "PostgresDown"}, "vector": [0.0] * 1536}}
-        second.collections["agent_memory"] = Collection(1536, "Cosine", points=points)
+        point = {"payload": {**WHOLE, "alert_name": "PostgresDown"}, "vector": [0.0] * 1536}
+        second.collections["agent_memory"] = Collection(1536, "Cosine", points={1: point})
         for result in ("1 new, 0 changed, 0 as they were, 0 bad", "0 new, 0 changed, 1 as they were, 0 bad"):
             assert run(second.url)[0][1] == result
     assert set(entries().values_list("title", flat=True)) == {"TraefikHighLatency", "PostgresDown"}
@@ -237,7 +237,7 @@ def test_bad_points_are_named_with_their_reason_and_the_good_ones_kept(old: Fake
         "alert_name",
         "description",
     ]
-    assert entries().get().key .endswith(":agent_memory:1")
+    assert entries().get().key.endswith(":agent_memory:1")
 
 
 def test_secrets_in_it_are_hidden(old: FakeQdrant, holds: Any) -> None:

@@ -129,6 +129,14 @@ def test_anchors_are_those_that_links_use_and_each_is_one() -> None:
     assert found == ["whats-up", "a-b", "a-b-1", "a-b-1-1", "section", "section-1"]
 
 
+@pytest.mark.parametrize("below", ["", "text\n"])
+def test_no_anchor_is_looked_for_among_all_that_were_used(below: str) -> None:
+    """A hundred thousand equal headings would be five thousand million looks."""
+    found = parse(f"## Step\n{below}" * 100_000 + "## Step\nthe last", "f")
+    assert len(found.sections) == (MOST_SECTIONS if below else 1)
+    assert found.sections[-1].anchor == (f"step-{MOST_SECTIONS - 1}" if below else "step-100000")
+
+
 def test_what_is_huge_is_cut_and_said() -> None:
     found = parse(f"# T\n{'x' * (LONGEST_SECTION + 5)}", "f")
     assert [len(section.text) for section in found.sections] == [LONGEST_SECTION]
@@ -150,7 +158,7 @@ def test_names_are_compared_by_letters_and_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["# ", "[", "`", "A", "Aa", "=", "-", "--- \n", "a_", " ", "\n", "#", "[](", "# a\nb\n"]
+    "piece", ["# ", "[", "`", "A", "Aa", "=", "-", "--- \n", "a_", " ", "\n", "#", "[]("]
 )
 def test_no_pattern_tries_all_ways_to_fit_a_megabyte(piece: str) -> None:
     """One that did would not end."""

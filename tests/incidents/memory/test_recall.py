@@ -6,8 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from django.db import connection
+from django.utils import timezone
 
 from incidents.memory import EmbeddingError, Recalled, recall, remember, sync
+from incidents.memory.recall import _proven
 from incidents.models import Incident, MemoryEntry
 from tests.incidents.memory.conftest import MakeIncident
 
@@ -93,6 +96,23 @@ def test_a_hundred_twins_do_not_crowd_out_the_confirmed_one(make_incident: MakeI
     learn(confirmed, *(make_incident("DiskFull", "nas is full") for _ in range(120)))
     found = recall("DiskFull nas is full", alert_name="DiskFull")
     assert confirmed.pk in ids(found)
+
+
+def test_of_an_alert_that_came_very_often_only_the_latest_are_looked_through(
+    make_incident: MakeIncident, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["incidents.memory.recall"], "LATEST_OF_ALERT", 2)
+    for days in (3, 2, 1):
+        remember(make_incident("DiskFull", "nas is full", days=days, human_cause="snapshots"))
+    found = _proven("DiskFull")
+    newest = MemoryEntry.objects.order_by("-happened_at").values_list("pk", flat=True)
+    assert found == set(newest[:2])
+    if connection.vendor == "sqlite":
+        plan = MemoryEntry.objects.filter(title="DiskFull").order_by("-happened_at")[:2].explain()
+        assert "memory_by_title (title=?)" in plan
+        assert "TEMP B-TREE" not in plan  # it is read in order, and no further than it is wanted
+        changed = MemoryEntry.objects.filter(updated_at__gt=timezone.now()).explain()
+        assert "memory_by_change" in changed
 
 
 def test_a_bonus_does_not_lift_what_is_unlike(

@@ -5,29 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from incidents import jobs
-from incidents.memory import (
-    embed,
-    fill,
-    forget_index,
-    get_index,
-    load,
-    recall,
-    refresh,
-    remember,
-    renewal,
-    status,
-    sync,
-)
+from incidents.memory import embed, fill, forget_index, get_index, recall, remember, renewal, status, sync
 from incidents.memory.embed import MiniLM, Vectors
 from incidents.memory.errors import EmbeddingError
 from incidents.memory.recall import BY_WORDS_ALONE
-from incidents.memory.rows import document, entries, packed
+from incidents.memory.rows import document, entries
 from incidents.models import Incident, Job, MemoryEntry
 from incidents.queue import State
 from tests.incidents.memory.conftest import MakeIncident, make_due
@@ -267,49 +254,6 @@ def test_asked_for_by_a_person_everything_is_embedded_anew(remembered: list[Memo
     assert status() == "connected"
 
 
-def lengths() -> set[int]:
-    return {len(row.vector or b"") // 4 for row in entries()}
-
-
-def test_a_row_with_vectors_of_another_length_stops_nobody_and_is_made_again(
-    remembered: list[MemoryEntry], server: FakeQdrant | None
-) -> None:
-    other = packed(embed.unit_rows(np.ones((1, 64))))
-    entries().filter(pk=remembered[0].pk).update(vector=other)
-    start_again()
-    assert names(CERT) == ["CertificateExpires"]
-    assert Job.objects.exists() is (server is None)  # a server has them as they were
-    jobs.request(load.REBUILD, by="start")
-    job = work()
-    assert job is not None
-    assert (job.state, job.error) == (State.DONE, "")
-    assert lengths() == {384}
-    assert names(SPACE) == ["DiskFull"]
-
-
-def test_a_model_that_gives_another_length_under_its_name_is_noticed_and_words_find_meanwhile(
-    remembered: list[MemoryEntry], make_incident: MakeIncident, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = MiniLM.embed
-    monkeypatch.setattr(MiniLM, "embed", lambda self, texts: embed.unit_rows(whole(self, texts)[:, :64]))
-    monkeypatch.setattr(MiniLM, "SIZE", 64)
-    monkeypatch.setattr(load, "PAUSE_SECONDS", 0)
-    found = recall("the filesystem of nas is almost full")
-    assert [each.alert_name for each in found] == ["DiskFull"]
-    assert BY_WORDS_ALONE in found[0].why
-    assert sync(remember(make_incident("DnsDown", "The resolver does not answer any query")).pk)
-    assert names("resolver does not answer") == ["DnsDown"]
-    refresh()
-    assert Job.objects.get().requested_by == "start"
-    job = work()
-    assert job is not None
-    assert (job.state, job.error) == (State.DONE, "")
-    assert lengths() == {64}
-    assert recall("the resolver does not answer any query")[0].dense is not None
-    refresh()
-    assert Job.objects.get().state == State.DONE
-
-
 def test_what_failed_begins_anew_when_a_person_asks(
     remembered: list[MemoryEntry], shorter: Shorter, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,7 +262,8 @@ def test_what_failed_begins_anew_when_a_person_asks(
     start_again()
     work()
     Job.objects.update(state=State.DEAD, error="ValueError: what it made cannot be used")
-    job = renewal.request(by="robin")
+    renewal.request(by="robin")
+    job = Job.objects.get()
     assert (job.state, job.result) == (State.WAITING, None)
 
 

@@ -288,11 +288,11 @@ def test_the_probe_does_not_wait_long(server: FakeQdrant, monkeypatch: pytest.Mo
 def test_a_server_that_did_not_answer_in_time_is_not_waited_for_at_each_call(
     server: FakeQdrant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("incidents.memory.store_server.READ_SECONDS", 0.2)
-    monkeypatch.setattr("incidents.memory.store_server.SLOW_SECONDS", 0.1)
+    monkeypatch.setattr("incidents.memory.store_server.READ_SECONDS", 1)
+    monkeypatch.setattr("incidents.memory.store_server.SLOW_SECONDS", 0.5)
     store = on_server(server)
     store.write([entry(1)])
-    server.delay = 1
+    server.delay = 2
     with pytest.raises(MemoryUnavailable):
         store.count()
     server.delay = 0
