@@ -7,6 +7,7 @@ would lose a thread to each request.
 
 from __future__ import annotations
 
+import select
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -49,16 +50,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def close_if_health_check_failed(self) -> None:
         """Once in CHECK_SECONDS, not with each request: the check is a question of its own.
 
-        Only at a request's start: in the middle it would begin a transaction. Who is unlucky in between gets
-        an error, as in a request that had begun, and the next one a new connection.
+        Only at a request's start: in the middle it would begin a transaction. One that its other side closed is
+        noticed at once; of another end who is unlucky in between gets an error, as in a request that had
+        begun, and the next one a new connection.
         """
         if self.health_check_done:
             return
         now = time.monotonic()
-        if self.connection is not None and now < self.sound_until:
+        if self.connection is not None and now < self.sound_until and not self._has_news():
             self.health_check_done = True
             return
         super().close_if_health_check_failed()
         self.sound_until = now + CHECK_SECONDS
+
+    def _has_news(self) -> bool:
+        """Whether something came though nothing was asked: its end, most likely."""
+        if self.connection.closed:
+            return True
+        looked_at = select.poll()
+        looked_at.register(self.connection.pgconn.socket, select.POLLIN)
+        return bool(looked_at.poll(0))
 
     Database = SimpleNamespace(**{**vars(psycopg), "connect": Connection.connect})  # type: ignore[assignment]

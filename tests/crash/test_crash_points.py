@@ -84,6 +84,7 @@ COMMITS = (
     "incidents.memory.renewal._embed_row",
     "incidents.memory.renewal._promote",
     "incidents.memory.renewal.mark_all",
+    "incidents.memory.renewal.request",
     "incidents.notifications._deliver",
     "incidents.notifications._queue",
     "incidents.problems._leave",

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, close_old_connections, connection, connections
 
 from homelab.connections import warm
 
-from .on_postgres import on_postgres, server
+from .on_postgres import at_once, on_postgres, server
 
 __all__ = ["on_postgres", "server"]
 pytestmark = pytest.mark.e2e
@@ -62,3 +62,24 @@ def test_a_database_that_is_away_keeps_no_thread(
     warm(pool, THREADS)
     assert everybody(pool, lambda: "free") == ["free"] * THREADS
     assert caplog.text.count("no connection at the start: away") == THREADS
+
+
+@pytest.mark.usefixtures("on_postgres")
+def test_a_connection_that_was_just_closed_by_the_server_is_not_used() -> None:
+    def ask() -> int:
+        """As a request does."""
+        close_old_connections()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            found: int = cursor.fetchone()[0]
+        close_old_connections()
+        return found
+
+    def end(backend: int) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [backend])
+
+    ask()
+    first = ask()  # which is sound for the next second
+    at_once([lambda: end(first)])
+    assert ask() != first
