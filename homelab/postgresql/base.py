@@ -50,8 +50,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def close_if_health_check_failed(self) -> None:
         """Once in CHECK_SECONDS, not with each request: the check is a question of its own.
 
-        Only at a request's start: in the middle it would begin a transaction. One that its other side closed is
-        noticed at once; of another end who is unlucky in between gets an error, as in a request that had
+        Only at a request's start: in the middle it would begin a transaction. One that its other side closed
+        is noticed at once; of another end who is unlucky in between gets an error, as in a request that had
         begun, and the next one a new connection.
         """
         if self.health_check_done:
