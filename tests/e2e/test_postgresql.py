@@ -60,6 +60,7 @@ def test_whether_the_connection_works_is_asked_once_a_second(monkeypatch: pytest
     wrapper = DatabaseWrapper({"AUTOCOMMIT": True, "OPTIONS": {}})
     monkeypatch.setattr(wrapper, "connection", object())
     monkeypatch.setattr(wrapper, "health_check_enabled", True)
+    monkeypatch.setattr(wrapper, "_has_news", lambda: False)
     monkeypatch.setattr(wrapper, "get_autocommit", lambda: True)
     for clock.now in (1000.0, 1000.5, 1000.9, 1001.5, 1002.0):
         wrapper.close_if_unusable_or_obsolete()  # as a request does at its start
