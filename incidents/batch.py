@@ -18,7 +18,7 @@ from incidents import counts, inventory, notifications, services, signals, tally
 from incidents.alertmanager import DEFAULT_SOURCE, Alert
 from incidents.context import Origin
 from incidents.models import Episode, Event, GroupKey, Incident, Target
-from incidents.rawsql import fetch, insert, update
+from incidents.rawsql import change, fetch, insert
 from incidents.severity import severity_class, worst
 
 CHANGEABLE = (
@@ -274,7 +274,7 @@ class Batch:
         )
         unchanged = sorted(self.seen - self.changed.keys())
         if unchanged:
-            update(Episode, "last_seen_at", self.now, unchanged)
+            change(Episode, {"last_seen_at": self.now}, "id {}", unchanged)
 
     def _write_incidents(self) -> None:
         held = self._lock_incidents()

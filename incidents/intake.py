@@ -6,11 +6,12 @@ What an alert means is decided in `episodes`; `batch` reads what that needs and 
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from incidents import episodes, tally, tracing
@@ -22,11 +23,12 @@ from incidents.rawsql import insert
 from incidents.tally import Change, one
 from incidents.together import Together
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 RACES = 5
 TOGETHER = 50
 GATHER_SECONDS = 0.003
-FOLD_EACH = 200
+FOLD_EACH = 200  # commits of this process
 FOLD_LEAST = 1_000
 _commits = itertools.count(1)
 # PostgreSQL: two transactions waited for each other, and this one was ended.
@@ -66,9 +68,15 @@ def _receive(arrivals: Sequence[Arrival]) -> list[Receipt]:
 
 
 def _fold_sometimes() -> None:
-    """The sweep of the workers adds the totals up; where they are away, who counts must, too."""
+    """The sweep of the workers adds the totals up; where they are away, who counts must, too.
+
+    What was received is committed: an error here is none of its sender's.
+    """
     if next(_commits) % FOLD_EACH == 0:
-        tally.fold(FOLD_LEAST)
+        try:
+            tally.fold(FOLD_LEAST)
+        except DatabaseError as error:
+            logger.warning("the totals were not added up: %s", error)
 
 
 def _unless_raced(work: Callable[[], T]) -> T:

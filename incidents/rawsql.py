@@ -52,17 +52,6 @@ def row(sql: str, *values: Value) -> tuple[Any, ...] | None:
     return next(iter(rows(sql, *values)), None)
 
 
-def update(model: type[models.Model], name: str, value: Any, keys: list[int]) -> None:
-    """One field of the rows with these keys."""
-    database = _database()
-    field = model._meta.get_field(name)
-    assert isinstance(field, models.Field)
-    where = _filled(database, "id {}", [keys])
-    sql = f"UPDATE {model._meta.db_table} SET {field.column} = %s WHERE {where}"  # noqa: S608 our own names
-    with database.cursor() as cursor:
-        cursor.execute(sql, [field.get_db_prep_save(value, database), _parameter(database, keys)])
-
-
 def change(model: type[models.Model], fields: Mapping[str, Any], where: str, *values: Value) -> int:
     """Give the rows new values of some fields; how many rows there were. `where` as for `fetch`."""
     database = _database()

@@ -113,7 +113,7 @@ def reopen(incident: Incident, *, actor: str, text: str) -> bool:
         Incident.Status.NEW,
         actor=actor,
         text=text,
-        only_if={"verdict": verdict},
+        only_if={"verdict": verdict, "reopened": incident.reopened},
         verdict=None,
         closed_at=None,
         ended_at=None,

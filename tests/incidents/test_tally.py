@@ -7,11 +7,11 @@ import threading
 from collections import Counter
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from incidents import intake, services, tally
 from incidents.alertmanager import parse_webhook
-from incidents.models import Incident, TallyChange, Verdict
+from incidents.models import Delivery, Incident, TallyChange, Verdict
 from incidents.totals import totals
 from tests.incidents.commotion import at_once, commotion, delivery
 from tests.incidents.rows import an_incident
@@ -87,6 +87,18 @@ def test_where_no_worker_sweeps_who_counts_adds_up(monkeypatch: pytest.MonkeyPat
         intake.receive(source="am", body=body, webhook=parse_webhook(body))
     assert TallyChange.objects.count() < 15
     assert tally.read()["deliveries", "am", "accepted"] == 20
+
+
+@pytest.mark.django_db
+def test_a_delivery_is_accepted_though_the_totals_cannot_be_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(least: int) -> int:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(intake, "FOLD_EACH", 1)
+    monkeypatch.setattr(tally, "fold", locked)
+    body = delivery(random.Random(1), 1)
+    assert intake.receive(source="am", body=body, webhook=parse_webhook(body)).accepted
+    assert Delivery.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
