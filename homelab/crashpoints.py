@@ -32,8 +32,8 @@ VARIABLE = "HOMELAB_CRASH_AT"
 # Who finds it was started anew after the crash, with the same environment, and goes on.
 MARKER = "crashed"
 OURS = ("agents.", "homelab.", "incidents.", "metrics.")
-WRITER = "incidents.rawsql."  # writes for others, after whom the point is named
-WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+WRITERS = ("incidents.rawsql.", "incidents.rawinsert.")  # for others, after whom the point is named
+WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECASE)
 POINT = re.compile(r"(?P<function>[\w.]+):(before|after)(#(?P<time>[1-9]\d*))?", re.ASCII)
 Reached = Callable[[str], None]
 
@@ -117,7 +117,7 @@ def _who() -> str:
     """The innermost function of ours that is running; of Django's own commits, who made it commit."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
-        if (name := _name(frame)).startswith(OURS) and not name.startswith(WRITER):
+        if (name := _name(frame)).startswith(OURS) and not name.startswith(WRITERS):
             return name
         frame = frame.f_back
     return "django"

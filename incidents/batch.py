@@ -18,7 +18,8 @@ from incidents import counts, inventory, notifications, services, signals, tally
 from incidents.alertmanager import DEFAULT_SOURCE, Alert
 from incidents.context import Origin
 from incidents.models import Episode, Event, GroupKey, Incident, Target
-from incidents.rawsql import change, fetch, insert
+from incidents.rawinsert import insert, insert_all
+from incidents.rawsql import change, fetch
 from incidents.severity import severity_class, worst
 
 CHANGEABLE = (
@@ -253,11 +254,9 @@ class Batch:
         self._write_incidents()
         self._write_ends()
         self.group_rows.sort(key=lambda row: (row.source, row.digest))
-        insert(self.group_rows)
         self.created.sort(key=lambda row: (row.source, row.fingerprint))
-        insert(self.created)
-        insert(self.events)
-        tally.add([*self.counted, *counts.opened(incident for incident, _quiet in self.opened)])
+        changes = [*self.counted, *counts.opened(incident for incident, _quiet in self.opened)]
+        insert_all(self.group_rows, self.created, self.events, tally.as_rows(changes))
         for incident, source in self.resolved.values():
             services.end_when_all_resolved(incident, actor=source)
         for episode in self.contested:

@@ -19,7 +19,7 @@ from incidents.alertmanager import Alert, Webhook
 from incidents.batch import Batch, Parcel, Raced
 from incidents.context import Origin
 from incidents.models import Delivery, Episode, Event, GroupKey, Incident
-from incidents.rawsql import insert
+from incidents.rawinsert import insert
 from incidents.tally import Change, one
 from incidents.together import Together
 

@@ -5,7 +5,7 @@ to write such a statement as the database takes to answer it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -15,7 +15,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 M = TypeVar("M", bound=models.Model)
 Value = str | int | datetime | list[str] | list[int]
-ROWS = 50  # of one INSERT; PostgreSQL keeps a prepared statement for each number of them
 PLAIN = (str, int, bool, float, type(None))  # what a driver takes as it is
 
 
@@ -24,7 +23,7 @@ def fetch(model: type[M], where: str, *values: Value, lock: bool = False, most: 
 
     Each `{}` of `where` stands for a value, or for being one of a list.
     """
-    database = _database()
+    database = database_in_use()
     sql = _select(model).format(_filled(database, where, values))
     if most is not None:
         sql += f" LIMIT {most}"
@@ -37,7 +36,7 @@ def fetch(model: type[M], where: str, *values: Value, lock: bool = False, most: 
 
 def rows(sql: str, *values: Value, lock: bool = False) -> list[tuple[Any, ...]]:
     """What a SELECT finds, as the driver gives it; all that it joins is locked if wanted."""
-    database = _database()
+    database = database_in_use()
     filled = _filled(database, sql, values)
     if lock and database.features.has_select_for_update:
         filled += " FOR UPDATE"
@@ -54,8 +53,8 @@ def row(sql: str, *values: Value) -> tuple[Any, ...] | None:
 
 def change(model: type[models.Model], fields: Mapping[str, Any], where: str, *values: Value) -> int:
     """Give the rows new values of some fields; how many rows there were. `where` as for `fetch`."""
-    database = _database()
-    wanted = [(_field(model, name), value) for name, value in fields.items()]
+    database = database_in_use()
+    wanted = [(field_of(model, name), value) for name, value in fields.items()]
     columns = ", ".join(f"{field.column} = %s" for field, _ in wanted)
     filled = _filled(database, where, values)
     with database.cursor() as cursor:
@@ -71,7 +70,7 @@ def change(model: type[models.Model], fields: Mapping[str, Any], where: str, *va
 
 def changed(model: type[M], sets: str, where: str, *values: Value) -> list[M]:
     """Rows as an UPDATE leaves them. Each `{}` of `sets` and `where` stands for a value, in that order."""
-    database = _database()
+    database = database_in_use()
     columns = ", ".join(str(field.column) for field in model._meta.concrete_fields)
     filled = _filled(database, f"SET {sets} WHERE {where}", values)
     with database.cursor() as cursor:
@@ -84,7 +83,7 @@ def changed(model: type[M], sets: str, where: str, *values: Value) -> list[M]:
 
 def follow(row: models.Model, *names: str) -> None:
     """Load what a row refers to by the first name, what that refers to by the second, and so on: at once."""
-    database = _database()
+    database = database_in_use()
     sql, chain = _chain(type(row), names)
     with database.cursor() as cursor:
         cursor.execute(sql, [getattr(row, chain[0].attname)])
@@ -122,39 +121,13 @@ def _key(value: Any) -> Any:
     return value.pk if isinstance(value, models.Model) else value
 
 
-def _field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
+def field_of(model: type[models.Model], name: str) -> models.Field[Any, Any]:
     field = model._meta.get_field(name)
     assert isinstance(field, models.Field)
     return field
 
 
-def insert(rows: Sequence[models.Model]) -> None:
-    """Rows of one model, which have their keys afterwards; what they refer to must have its own by now."""
-    if not rows:
-        return
-    database, model = _database(), type(rows[0])
-    readers = _readers(model)
-    most = min(ROWS, database.ops.bulk_batch_size(_insertable(model), rows))
-    with database.cursor() as cursor:
-        for start in range(0, len(rows), most):
-            some = rows[start : start + most]
-            cursor.execute(
-                _insert(model, len(some)), [read(row, database) for row in some for read in readers]
-            )
-            for row, (key,) in zip(some, cursor.fetchall(), strict=True):
-                row.pk, row._state.adding, row._state.db = key, False, database.alias
-
-
-def put(rows: Sequence[models.Model], unless: str) -> list[int]:
-    """Insert a few rows of one model; `unless` is the ON CONFLICT. The keys of those that were written."""
-    database, model = _database(), type(rows[0])
-    statement = _insert(model, len(rows)).replace(" RETURNING id", f" {unless} RETURNING id")
-    with database.cursor() as cursor:
-        cursor.execute(statement, [read(row, database) for row in rows for read in _readers(model)])
-        return [key for (key,) in cursor.fetchall()]
-
-
-def _database() -> BaseDatabaseWrapper:
+def database_in_use() -> BaseDatabaseWrapper:
     """Looked up once a statement: `django.db.connection` looks for it at each of its attributes."""
     return connections[DEFAULT_DB_ALIAS]
 
@@ -181,7 +154,7 @@ def _instances(database: BaseDatabaseWrapper, model: type[M], rows: Sequence[tup
 @cache
 def _columns(model: type[models.Model], vendor: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Names of the attributes, and what must be converted: place, column, function."""
-    database = _database()
+    database = database_in_use()
     assert database.vendor == vendor
     fields = model._meta.concrete_fields
     columns = [field.get_col(model._meta.db_table) for field in fields]
@@ -191,46 +164,6 @@ def _columns(model: type[models.Model], vendor: str) -> tuple[list[str], list[tu
         for convert in (*database.ops.get_db_converters(column), *column.get_db_converters(database))
     ]
     return [field.attname for field in fields], converters
-
-
-@cache
-def _insertable(model: type[models.Model]) -> list[models.Field[Any, Any]]:
-    return [field for field in model._meta.concrete_fields if not field.primary_key]
-
-
-@cache
-def _insert(model: type[models.Model], count: int) -> str:
-    columns = [str(field.column) for field in _insertable(model)]
-    places = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * count)
-    into = f"{model._meta.db_table} ({', '.join(columns)})"
-    return f"INSERT INTO {into} VALUES {places} RETURNING id"  # noqa: S608 our own names
-
-
-@cache
-def _readers(model: type[models.Model]) -> list[Callable[[Any, BaseDatabaseWrapper], Any]]:
-    """For each column what reads its value of a row, as the driver wants it."""
-    return [_reader(field) for field in _insertable(model)]
-
-
-def _reader(field: models.Field[Any, Any]) -> Callable[[Any, BaseDatabaseWrapper], Any]:
-    name = field.attname
-    if isinstance(field, models.ForeignKey):
-        return lambda row, _database: _key_of(row, field)
-    if isinstance(field, models.CharField | models.TextField | models.IntegerField | models.BooleanField):
-
-        def plain(row: Any, database: BaseDatabaseWrapper) -> Any:
-            value = getattr(row, name)
-            return value if type(value) in PLAIN else field.get_db_prep_save(value, database)
-
-        return plain
-    return lambda row, database: field.get_db_prep_save(field.pre_save(row, add=True), database)
-
-
-def _key_of(row: models.Model, field: models.ForeignKey[Any, Any]) -> Any:
-    if field.is_cached(row):
-        related = field.get_cached_value(row)
-        setattr(row, field.attname, related and related.pk)  # it may have been inserted after it was named
-    return getattr(row, field.attname)
 
 
 def _filled(database: BaseDatabaseWrapper, where: str, values: Sequence[Value]) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 from django.db import connection, transaction
 
-from incidents import rawsql
+from incidents import rawinsert
 from incidents.models import TallyChange
 
 Series = tuple[str, ...]
@@ -71,12 +71,16 @@ def micros(took: float) -> int:
 
 def add(changes: Iterable[Change]) -> None:
     """Count with the caller's transaction; without one, at once."""
+    rawinsert.insert(as_rows(changes))
+
+
+def as_rows(changes: Iterable[Change]) -> list[TallyChange]:
+    """What counts them once it is inserted: one row, or none when there is nothing to count."""
     summed: Counter[Series] = Counter()
     for series, amount in changes:
         summed[series] += amount
     amounts = [[list(series), amount] for series, amount in summed.items() if amount]
-    if amounts:
-        rawsql.insert([TallyChange(amounts=json.dumps(amounts, separators=(",", ":")))])
+    return [TallyChange(amounts=json.dumps(amounts, separators=(",", ":")))] if amounts else []
 
 
 def read() -> Counter[Series]:

@@ -5,14 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.db import NotSupportedError, close_old_connections, connection, transaction
+from django.db import (
+    DataError,
+    IntegrityError,
+    NotSupportedError,
+    close_old_connections,
+    connection,
+    transaction,
+)
 from django.utils import timezone
 
 from agents import services
 from agents.models import Step
 from incidents import notifications, rawsql
 from incidents.batch import LATEST
-from incidents.models import Episode, Incident, Notification
+from incidents.models import Episode, Event, Incident, Notification, TallyChange
+from incidents.rawinsert import insert, insert_all
 from incidents.rawsql import fetch
 from tests.incidents.rows import a_target, an_episode, an_incident
 
@@ -94,3 +102,48 @@ def test_a_plan_that_a_change_of_the_schema_spoilt_costs_one_error() -> None:
         fetch(Incident, "id {}", [incident.pk])
     close_old_connections()  # as after each request and task
     assert fetch(Incident, "id {}", [incident.pk]) == [incident]
+
+
+ODD = "a \\ \"b\" 'c' {d} %s $1 \u2028 \U0001f525"
+
+
+def a_copy(episode: Episode, **fields: str) -> Episode:
+    """Not saved."""
+    values = {each.name: getattr(episode, each.name) for each in Episode._meta.concrete_fields}
+    return Episode(**{**values, "id": None, **fields})
+
+
+def test_what_was_inserted_reads_as_it_was_written() -> None:
+    data: dict[str, object] = {ODD: [ODD, None, 0.1, 2**60, {}]}
+    events = [Event(kind=Event.Kind.STATUS, actor=ODD, text=str(n), data=data) for n in range(3)]
+    insert(events)
+    assert [event.pk for event in events] == sorted({event.pk for event in events})
+    read = Event.objects.in_bulk()
+    for event in events:
+        found = read[event.pk]
+        assert (found.actor, found.text, found.data) == (ODD, event.text, data)
+        assert (found.at, found.incident_id) == (event.at, None)
+
+
+def test_unknown_is_null_in_a_column_of_json() -> None:
+    incident = an_incident()
+    insert([a_copy(an_episode(incident), fingerprint=name) for name in "ab"])
+    assert Episode.objects.filter(condition__isnull=True, labels__instance="nas:9100").count() == 4
+
+
+def test_what_is_too_long_is_refused_and_not_cut() -> None:
+    long = Event(kind=Event.Kind.STATUS, actor="x" * 151, text="")
+    with pytest.raises(DataError), transaction.atomic():
+        insert([long])
+
+
+def test_several_kinds_are_inserted_or_none() -> None:
+    incident = an_incident()
+    event = Event(incident=incident, kind=Event.Kind.STATUS, actor="a", text="")
+    insert_all([event], [], [TallyChange(amounts="[]")])
+    assert (incident.events.count(), TallyChange.objects.filter(amounts="[]").count()) == (1, 1)
+    lost = Event(incident_id=incident.pk, kind=Event.Kind.STATUS, actor="a", text="")
+    again = a_copy(an_episode(incident))
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert_all([lost], [again])
+    assert incident.events.count() == 1
