@@ -11,17 +11,19 @@ from django.utils import timezone
 
 from agents import counts, crew, executor, reasoners, services, spans, stranded, watch
 from agents.models import CrewRun, Step
-from incidents import broker, tally, tracing
 from incidents import services as incident_services
+from incidents import tally, tracing
 from incidents.models import Event, Incident
-from incidents.queue import State, working
+from incidents.queue import State, shift, working
 from incidents.rawsql import follow
 
 logger = logging.getLogger(__name__)
 AGAIN_SECONDS = 5.0
 # So long a worker goes on with what follows a step. A message for each costs more than a playbook's step.
 SHIFT_SECONDS = 1.0
-AGENTS = (*reasoners.THINKERS, Step.Agent.COMMUNICATOR)
+AGENTS = (*reasoners.ASK_MODELS, Step.Agent.COMMUNICATOR)
+# Their turns come after the end, too: the executor settles what it began, and begins nothing.
+AFTER_THE_END = (Step.Agent.COMMUNICATOR, Step.Agent.EXECUTOR, Step.Agent.POSTMORTEM)
 HANDLERS = {
     Step.Agent.MONITOR: crew.monitor,
     Step.Agent.ANALYST: crew.analyst,
@@ -29,6 +31,7 @@ HANDLERS = {
     Step.Agent.EXECUTOR: executor.execute,
     Step.Agent.PROOF: watch.look,
     Step.Agent.COMMUNICATOR: crew.communicate,
+    Step.Agent.POSTMORTEM: crew.summarize,
 }
 
 
@@ -38,17 +41,14 @@ def advance(pk: int) -> None:
     Of several that follow, the others go to other workers; and all do after SHIFT_SECONDS.
     """
     ends = time.monotonic() + SHIFT_SECONDS
-    following: int | None = pk
-    while following is not None:
-        with broker.keeping(Step.TASK) as hints:
-            _advance(following)
-            following = hints.pop() if hints and time.monotonic() < ends else None
-
-
-def _advance(pk: int) -> None:
     step: Step | None = Step.queue.claim(pk, when_dead=_abandon)
-    if step is None:
-        return
+    while step is not None:
+        with shift(ends) as mine:
+            _advance(step)
+        step = mine.following
+
+
+def _advance(step: Step) -> None:
     step.turn_began = time.monotonic()
     follow(step, "run", "incident", "target")
     thinks = step.agent in AGENTS
@@ -69,8 +69,7 @@ def _advance(pk: int) -> None:
 def _take(step: Step) -> None:
     incident = step.run.incident
     over = incident.status == Incident.Status.CLOSED or step.run.finished_at is not None
-    # The executor of a closed incident still has to settle what it began, and it begins nothing.
-    if over and step.agent not in (Step.Agent.COMMUNICATOR, Step.Agent.EXECUTOR):
+    if over and step.agent not in AFTER_THE_END:
         step.finish(finished_at=timezone.now())
         return
     if step.agent == Step.Agent.HEALER and services.has_open_action(incident, step.focus):
@@ -102,7 +101,7 @@ def _abandon(step: Step) -> None:
         if step.agent in AGENTS:
             tally.add(counts.turn(step, "failed"))
         incident_services.record(step.run.incident, Event.Kind.AGENT, step.agent, text, {"step": step.pk})
-    if step.agent != Step.Agent.COMMUNICATOR:
+    if step.agent not in (Step.Agent.COMMUNICATOR, Step.Agent.POSTMORTEM):
         stranded.settle(step.run)  # when this is cut off, too, the sweep does it
 
 

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from agents.models import Guard, ModelCall
 from agents.prices import price_usd
-from incidents import notifications, rawsql
+from incidents import notifications, rawinsert, rawsql
 from incidents.models import Incident, Notification
 
 NOTHING = Decimal(0)
@@ -146,7 +146,7 @@ def reserve(call: ModelCall, incident: Incident | None, *, free: bool = False) -
         if refusal is None:
             if call.step is not None:
                 call.step.renew()
-            rawsql.insert([call])
+            rawinsert.insert([call])
     if refusal is not None:
         if not isinstance(refusal, NotYet):
             warn(incident)

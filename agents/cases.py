@@ -39,18 +39,23 @@ def alerts_of(incident: Incident, most: int | None = None) -> list[Episode]:
     return rawsql.fetch(Episode, "incident_id = {}", incident.pk, most=most)
 
 
-def first_episode(incident: Incident, target: Target | None) -> Episode | None:
-    """The alert that an investigation of a target starts from: one that fires, the oldest."""
-    rows = alerts_of(incident, MOST_ALERTS)
+def first_episode(
+    incident: Incident, target: Target | None, alerts: list[Episode] | None = None
+) -> Episode | None:
+    """The alert that an investigation of a target starts from: one that fires, the oldest.
+
+    `alerts`: the incident's first ones, where they have been read.
+    """
+    rows = alerts_of(incident, MOST_ALERTS) if alerts is None else alerts[:MOST_ALERTS]
     about = target.pk if target else None
     rows.sort(key=lambda row: (row.ends_at is not None, row.target_id != about, row.pk))
     return rows[0] if rows else None
 
 
-def build(incident: Incident, focus: Target | None = None) -> Case:
+def build(incident: Incident, focus: Target | None = None, alerts: list[Episode] | None = None) -> Case:
     """The case of an incident, or of one of its targets."""
     target = focus or incident.target
-    return of_episode(incident, first_episode(incident, target), target)
+    return of_episode(incident, first_episode(incident, target, alerts), target)
 
 
 def of_episode(incident: Incident, episode: Episode | None, target: Target | None = None) -> Case:

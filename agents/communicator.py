@@ -15,6 +15,7 @@ from incidents.wording import headline, incident_link, people_time
 Kind = Notification.Kind
 QUOTED = 300  # characters of what a person wrote
 INTERRUPTING_ENDS = {Verdict.NOT_FIXED, Verdict.RELAPSED, Verdict.UNKNOWN}
+OF_RUN = "step_id IN (SELECT id FROM agents_step WHERE run_id = {})"
 ENDINGS = {
     Verdict.VERIFIED: "fixed and verified",
     Verdict.CLEARED_BEFORE_ACTION: "cleared by itself",
@@ -36,7 +37,7 @@ def tell(incident: Incident, run: CrewRun, about: Target | None = None) -> bool:
     if incident.verdict is not None:
         return _tell_end(incident, run, Verdict(incident.verdict))
     which, keys = (" AND target_id = {}", [about.pk]) if about else ("", [])
-    actions = rawsql.fetch(Action, "incident_id = {}" + which, incident.pk, *keys)
+    actions = rawsql.fetch(Action, OF_RUN + which, run.pk, *keys)
     action = actions[-1] if actions else None
     if action is not None and action.status == Action.Status.AWAITING_APPROVAL:
         return _tell_decision(incident, run, action)
@@ -102,7 +103,7 @@ def _under_way(action: Action | None) -> bool:
 
 
 def _what_happens(run: CrewRun, action: Action | None) -> tuple[str, list[str]]:
-    if action is None:
+    if action is None or action.status in (Action.Status.REJECTED, Action.Status.EXPIRED):
         return "needs a person", [f"No action: {_healer_reason(run)}"]
     if action.status in (Action.Status.REFUSED, Action.Status.WITHDRAWN):
         return "not acted on", [f"Not done: {action}. {action.result or _refusals(action)}"]

@@ -19,11 +19,12 @@ from agents import spans
 from agents.answers import Answer
 from agents.excerpt import excerpt
 from agents.tools.base import Case, MalformedCall, Result, Tool, ToolError
-from incidents.redaction import clean, clean_tree
+from incidents.redaction import DEEPEST, clean, clean_tree
 
 A = TypeVar("A", bound=Answer)
 
 MAX_MALFORMED = 2
+NO_OBJECT = f"no JSON object of at most {DEEPEST} levels"
 LONGEST_NAME = 60  # of a tool, as it is kept
 LAST_TURN_SHARE = 0.25  # of the seconds, kept back for the last turn
 IDENTICAL_READS = 2
@@ -151,7 +152,7 @@ class Toolbox:
             malformed = isinstance(problem, MalformedCall)
         observation = Observation(
             request=request,
-            text=excerpt(full, self._words()) if not error else f"error: {error}",
+            text=excerpt(full, self.brief.case.words) if not error else f"error: {error}",
             full=full,
             data=data,
             error=error,
@@ -163,17 +164,13 @@ class Toolbox:
         self.found.append(observation)
         return observation
 
-    def _words(self) -> tuple[str, ...]:
-        case = self.brief.case
-        return (case.alert_name, *case.annotations.values())
-
     def _run(self, request: Request) -> Result:
         tool = next((each for each in self.brief.tools if each.name == request.tool), None)
         if tool is None:
             offered = ", ".join(each.name for each in self.brief.tools) or "none"
             raise MalformedCall(f"there is no tool {request.tool!r} here; offered: {offered}")
         if request.arguments is None:
-            raise MalformedCall("the arguments are no JSON object")
+            raise MalformedCall(f"the arguments are {NO_OBJECT}")
         key = f"{request.tool} {json.dumps(request.arguments, sort_keys=True, default=str)}"
         self.seen[key] += 1
         if self.seen[key] > IDENTICAL_READS:

@@ -16,12 +16,14 @@ from django.utils import timezone
 from agents.ledger import VERIFIED
 from agents.models import Action, ActionKind, CrewRun, Step, ToolCall
 from agents.tools.base import Case
+from incidents import rawsql
 from incidents.models import Incident
 
 Outcome = Literal["verified", "failed", "unknown"]
 FAILED = Q(helped=False) | Q(status=Action.Status.FAILED)
 QUOTES = 4
 RECALL = "recall_incidents"
+RECALLS = "step_id IN (SELECT id FROM agents_step WHERE run_id = {}) AND tool = {}"
 RECORD_DAYS = 30
 # So often tried on one target for one alert, and never verified: playbooks propose it no more.
 GIVEN_UP_AFTER = 2
@@ -89,11 +91,11 @@ def _counted(case: Case) -> dict[str, dict[str, dict[str, int]]]:
 
 def _recalled(run: CrewRun) -> dict[str, dict[str, int]]:
     """Of the incidents that the memory gave, each once."""
-    calls = ToolCall.objects.filter(step__run=run, tool=RECALL).values_list("data", flat=True)
+    calls = rawsql.fetch(ToolCall, RECALLS, run.pk, RECALL)
     incidents = {
         each["incident"]: each
-        for data in calls
-        for each in data.get("incidents", ())
+        for call in calls
+        for each in call.data.get("incidents", ())
         if isinstance(each, dict) and each.get("incident")
     }
     found: dict[str, dict[str, int]] = {}

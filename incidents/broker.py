@@ -11,11 +11,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from celery import current_app
@@ -80,40 +78,21 @@ class Breaker:
 
 
 _breaker = Breaker()
-_keeping: ContextVar[tuple[str, list[int]] | None] = ContextVar("keeping", default=None)
-
-
-@contextmanager
-def keeping(task: str) -> Iterator[list[int]]:
-    """A list of the keys that this thread would send with `task`, for who takes one up itself.
-
-    What is still in it at the end is sent then.
-    """
-    kept: list[int] = []
-    token = _keeping.set((task, kept))
-    try:
-        yield kept
-    finally:
-        _keeping.reset(token)
-        for key in kept:
-            send(task, key)
 
 
 def send(task: str, *keys: int) -> bool:
     """Tell a worker to run the task, by its full name, with primary keys; False when nobody was told."""
-    keeping = _keeping.get()
-    if keeping is not None and keeping[0] == task:
-        keeping[1].extend(keys)
-        return True
     if not _breaker.lets_through():
         return False
     try:
-        with (
-            _producers().acquire(block=True) as producer,
-            tracing.sending(partial(_queue_of, task)) as headers,
-        ):
+        with _producers().acquire(block=True) as producer:
             current_app.send_task(
-                task, keys, producer=producer, retry=False, expires=HINT_EXPIRES, headers=headers
+                task,
+                keys,
+                producer=producer,
+                retry=False,
+                expires=HINT_EXPIRES,
+                headers=tracing.headers(),
             )
     except (OperationalError, *GARBLED) as error:
         _breaker.failed(error)
@@ -176,11 +155,6 @@ class Letterbox:
 
 
 _letterbox = Letterbox()
-
-
-@cache
-def _queue_of(task: str) -> str:
-    return str(current_app.amqp.router.route({}, task)["queue"].name)
 
 
 @cache

@@ -13,8 +13,11 @@ workers in a row, is dead: visible, retryable, never silent.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
@@ -236,6 +239,55 @@ def _release(rows: QueueQuerySet, **fields: Any) -> int:
         fence=F("fence") + 1,
         **fields,
     )
+
+
+@dataclass
+class Shift:
+    """What a worker goes on with: a row that it wrote and claimed in one commit, until `ends`.
+
+    That is of `time.monotonic()`. `following` is None until the commit.
+    """
+
+    ends: float
+    claimed: bool = False
+    following: Any = None
+
+
+_shift: ContextVar[Shift | None] = ContextVar("shift", default=None)
+
+
+@contextmanager
+def shift(ends: float) -> Iterator[Shift]:
+    """Of this thread's work, the first row that it `may_go_on_with` is the worker's own."""
+    mine = Shift(ends)
+    token = _shift.set(mine)
+    try:
+        yield mine
+    except Exception:
+        if mine.following is not None:
+            mine.following.postpone(seconds=0.0)  # for somebody else, and not only when the lease is over
+        raise
+    finally:
+        _shift.reset(token)
+
+
+def may_go_on_with(row: QueueRow) -> bool:
+    """Claim a row that is about to be inserted in this transaction, if this worker goes on with it."""
+    mine = _shift.get()
+    if mine is None or mine.claimed or time.monotonic() > mine.ends:
+        return False
+    mine.claimed = True
+    now = timezone.now()
+    row.state, row.fence, row.lease_until = State.RUNNING, 1, now + timedelta(seconds=settings.LEASE_SECONDS)
+    if row.BEGUN is not None:
+        setattr(row, row.BEGUN, now)
+    transaction.on_commit(lambda: _go_on(mine, row), robust=True)
+    return True
+
+
+def _go_on(mine: Shift, row: QueueRow) -> None:
+    leases.take(row, row.fence)
+    mine.following = row
 
 
 def hint(model: type[QueueRow], pk: int) -> None:

@@ -24,6 +24,8 @@ _HARMLESS = re.compile(r"[^:=\s]{0,18}\Z")
 # Programs with a flag of one letter that takes a password.
 _SHORT_FLAGS = {"curl": "-u", "sshpass": "-p", "redis-cli": "-a", "valkey-cli": "-a", "ldapsearch": "-w"}
 _GLUED_FLAGS = ("mysql", "mariadb", "sshpass")  # -pSECRET
+DEEPEST = 50  # levels of JSON: far more than anybody writes, far less than Python's stack holds
+TOO_DEEP = "[nested too deeply]"
 
 _own: tuple[str, ...] = ()
 
@@ -60,19 +62,41 @@ def clean(text: str) -> str:
     return redact(text)
 
 
+def too_deep(value: Any) -> bool:
+    """Whether JSON is nested in more than DEEPEST levels; `clean_tree` leaves out what is below them."""
+    level = [value]
+    for _ in range(DEEPEST):
+        inner = (each.values() if isinstance(each, Mapping) else each for each in level if _holds(each))
+        level = [member for members in inner for member in members]
+    return any(map(_holds, level))
+
+
+def _holds(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple)
+
+
 def clean_tree(value: Any) -> Any:
-    """JSON with every string in it cleaned, and every value under a secret's name hidden."""
+    """JSON with every string in it cleaned, and every value under a secret's name hidden.
+
+    What is nested too deeply is left out, and TOO_DEEP stands in its place.
+    """
+    return _clean_tree(value, DEEPEST)
+
+
+def _clean_tree(value: Any, levels: int) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # Python reads NaN and Infinity from JSON, PostgreSQL does not
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
         return _clean_text(value)
+    if not _holds(value):
+        return value
+    if not levels:
+        return TOO_DEEP
     if isinstance(value, Mapping):
-        return {clean(str(key)): _clean_member(str(key), each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return _clean_list(value)
-    return value
+        return {clean(str(key)): _clean_member(str(key), each, levels - 1) for key, each in value.items()}
+    return _clean_list(value, levels - 1)
 
 
 def _clean_text(text: str) -> str:
@@ -88,12 +112,12 @@ def _clean_text(text: str) -> str:
     return clean(text)
 
 
-def _clean_member(name: str, value: Any) -> Any:
+def _clean_member(name: str, value: Any, levels: int) -> Any:
     if isinstance(value, str):
         return HIDDEN if _SECRET_NAME.search(name) else _clean_text(value)
     if name.lower() in environment.SECTIONS:
         value = _without_values(value)
-    return clean_tree(value)
+    return _clean_tree(value, levels)
 
 
 def _without_values(value: Any) -> Any:
@@ -111,13 +135,13 @@ def _named(value: Any) -> Any:
     return {**value, "value": HIDDEN}
 
 
-def _clean_list(values: Sequence[Any]) -> list[Any]:
+def _clean_list(values: Sequence[Any], levels: int) -> list[Any]:
     """A list, which may be a command's words: what follows `--password` is a password."""
     program = values[0].rpartition("/")[2] if values and isinstance(values[0], str) else ""
     cleaned, hide_next = [], False
     for value in values:
         if not isinstance(value, str):
-            cleaned.append(clean_tree(value))
+            cleaned.append(_clean_tree(value, levels))
         elif hide_next and not value.startswith("-"):
             cleaned.append(HIDDEN)
         elif value.startswith("-p") and len(value) > 2 and program.startswith(_GLUED_FLAGS):
@@ -130,4 +154,14 @@ def _clean_list(values: Sequence[Any]) -> list[Any]:
     return cleaned
 
 
-__all__ = ["HIDDEN", "RULES", "clean", "clean_tree", "hide_everywhere", "redact"]
+__all__ = [
+    "DEEPEST",
+    "HIDDEN",
+    "RULES",
+    "TOO_DEEP",
+    "clean",
+    "clean_tree",
+    "hide_everywhere",
+    "redact",
+    "too_deep",
+]

@@ -12,8 +12,8 @@ No text of a prompt, a tool, an alert or a message is in a span.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -144,38 +144,32 @@ def _place(incident: Opened) -> tuple[SpanContext | None, list[Link]]:
     return None, [Link(opening)]
 
 
-@contextmanager
-def sending(destination: Callable[[], str]) -> Iterator[dict[str, str]]:
-    """The headers of a message that is sent now, and its span when what sends it is traced."""
-    with ExitStack() as scope:
-        if trace.get_current_span().get_span_context().is_valid:
-            scope.enter_context(_message("send", destination(), SpanKind.PRODUCER))
-        named = origin()._asdict()
-        yield {name: value for name, value in named.items() if value is not None}
+def headers() -> dict[str, str]:
+    """Of a message that is sent now: where it comes from.
+
+    It has no span of its own until it is worked. To send a hint takes no time that anybody looks for, and a
+    span for each would be most of what tracing costs a delivery.
+    """
+    return {name: value for name, value in origin()._asdict().items() if value is not None}
 
 
 @contextmanager
 def processing(destination: str, headers: Mapping[str, str]) -> Iterator[Span | None]:
-    """A message of `sending` is worked; its span, when who sent it was traced."""
+    """A message with `headers` is worked; its span, when who sent it was traced."""
     sent = parse(headers.get("traceparent"))
     with about(request_id=headers.get("request_id")):
         if sent is None:
             yield None
             return
-        with _message("process", destination, SpanKind.CONSUMER, sent) as begun:
+        attributes = {
+            "messaging.system": "celery",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": destination,
+        }
+        name = f"process {destination}"
+        with span(name, kind=SpanKind.CONSUMER, parent=sent, attributes=attributes) as begun:
             yield begun
-
-
-def _message(
-    operation: str, destination: str, kind: SpanKind, parent: SpanContext | None = None
-) -> AbstractContextManager[Span]:
-    attributes = {
-        "messaging.system": "celery",
-        "messaging.operation.name": operation,
-        "messaging.operation.type": operation,
-        "messaging.destination.name": destination,
-    }
-    return span(f"{operation} {destination}", kind=kind, parent=parent, attributes=attributes)
 
 
 @contextmanager

@@ -12,12 +12,19 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 
+from agents import advance
 from incidents.access import create_token
 from incidents.models import Role
 from tests import network_guard
 
 GOLDEN = Path(__file__).parent / "data" / "alertmanager"
 network_guard.install()
+
+
+@pytest.fixture(autouse=True)
+def _a_step_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker goes on with what follows a step: in most tests nothing is committed, so nothing follows."""
+    monkeypatch.setattr(advance, "SHIFT_SECONDS", 0.0)
 
 
 @dataclass(frozen=True)

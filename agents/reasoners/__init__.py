@@ -21,6 +21,7 @@ from agents.reasoners.rungs import Rung
 
 logger = logging.getLogger(__name__)
 THINKERS = frozenset({Step.Agent.MONITOR, Step.Agent.ANALYST, Step.Agent.HEALER})
+ASK_MODELS = THINKERS | {Step.Agent.POSTMORTEM}
 PLAYBOOK_LIMITS = Limits(steps=8, seconds=60.0)
 
 
@@ -31,7 +32,7 @@ _slots = threading.BoundedSemaphore(max(1, settings.WORKER_THREADS - 2))
 @contextmanager
 def slot(agent: str) -> Iterator[bool]:
     """A place to talk to the model from; False when all are taken. Agents that ask no model need none."""
-    needs_one = bool(rungs.configured()) and agent in THINKERS
+    needs_one = bool(rungs.configured()) and agent in ASK_MODELS
     taken = needs_one and _slots.acquire(blocking=False)
     try:
         yield bool(taken) or not needs_one

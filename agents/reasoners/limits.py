@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
+from typing import NamedTuple
 
 from django.conf import settings
 
 from agents.budget import OF_INCIDENT
 from agents.loop import Limits
-from agents.models import ModelCall, Step
+from agents.models import Step
 from agents.reasoners.rungs import Rung
+from incidents import rawsql
 
 CALLS = f"""
-SELECT id, step_id, error, input_tokens, output_tokens, seconds, cost_usd, reserved_usd
-FROM agents_modelcall WHERE {OF_INCIDENT.format("%s")}"""  # noqa: S608 our own names
+SELECT step_id, error, input_tokens, output_tokens, seconds, cost_usd, reserved_usd
+FROM agents_modelcall WHERE {OF_INCIDENT}"""  # noqa: S608 our own names
+
+
+class Made(NamedTuple):
+    """What counts of a call. SQLite gives dollars as floats."""
+
+    step_id: int
+    error: str
+    input_tokens: int | None
+    output_tokens: int | None
+    seconds: float | None
+    cost_usd: Decimal | float | None
+    reserved_usd: Decimal | float | None
 
 
 def left(step: Step, rung: Rung, seconds: float) -> Limits | str:
@@ -23,7 +38,7 @@ def left(step: Step, rung: Rung, seconds: float) -> Limits | str:
     not answered by their seconds only. So does a call whose usage the server did not tell, and as a step.
     """
     # There are few: a statement that sums them up takes longer to write than these to read.
-    calls = list(ModelCall.objects.raw(CALLS, [step.run.incident_id]))
+    calls = [Made(*row) for row in rawsql.rows(CALLS, step.run.incident_id)]
     mine = [call for call in calls if call.step_id == step.pk]
     own = _dollars(settings.AGENT_USD, mine, rung)
     shared = _dollars(settings.LLM_BUDGET_INCIDENT_USD, calls, rung)
@@ -40,17 +55,17 @@ def left(step: Step, rung: Rung, seconds: float) -> Limits | str:
     return rest
 
 
-def _steps(calls: Iterable[ModelCall]) -> int:
+def _steps(calls: Iterable[Made]) -> int:
     return sum(not call.error for call in calls)
 
 
-def _tokens(calls: Iterable[ModelCall]) -> int:
+def _tokens(calls: Iterable[Made]) -> int:
     return sum((call.input_tokens or 0) + (call.output_tokens or 0) for call in calls)
 
 
-def _dollars(cap: float | None, calls: Iterable[ModelCall], rung: Rung) -> float | None:
+def _dollars(cap: float | None, calls: Iterable[Made], rung: Rung) -> float | None:
     """What is left of a cap, counted as the budgets do: a lost call with what it may cost."""
     if cap is None or rung.free:
         return None
     spent = (call.reserved_usd if call.cost_usd is None else call.cost_usd for call in calls)
-    return cap - float(sum(each or 0 for each in spent))
+    return cap - float(sum(Decimal(str(each or 0)) for each in spent))

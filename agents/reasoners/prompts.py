@@ -20,9 +20,9 @@ from agents.tools.base import Tool
 from incidents.redaction import clean_tree
 
 FOLDER = Path(__file__).parents[1] / "prompts"
-FILES = ("common", "monitor", "analyst", "healer")
+FILES = ("common", "monitor", "analyst", "healer", "postmortem")
 # The Monitor is given its reading, the Healer its diagnosis: both look again at most.
-OFFERED_TOOLS = {"monitor": 4, "analyst": 8, "healer": 4}
+OFFERED_TOOLS = {"monitor": 4, "analyst": 8, "healer": 4, "postmortem": 0}
 # Of the reading of the alert's expression: the rest repeats the labels.
 READING = ("state", "reason", "value", "was_firing", "last_true", "rule_state", "rule_health", "for_seconds")
 
@@ -95,6 +95,7 @@ def _told(context: Mapping[str, Any]) -> dict[str, Any]:
             "certainty": diagnosis["certainty"],
             "evidence": [claim["quote"] for claim in diagnosis["claims"] if claim["found"]],
         }
+    told.pop("plain", None)  # what stands there without a model
     if record := told.get("track_record"):
         told["track_record"] = outcomes.in_words(record)
     return told

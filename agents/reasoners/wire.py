@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents.loop import Request, Turn
+from agents.loop import NO_OBJECT, Request, Turn
 from agents.prices import MOST_ANSWER_TOKENS
 from agents.reasoners import strict
 from agents.reasoners.dialects import Dialect, Mode
+from incidents.redaction import too_deep
 
 TEMPERATURE = 0.1
 MOST_CALLS = 8  # of one turn; a model that runs wild asks for hundreds
@@ -119,13 +120,14 @@ def read(response: Mapping[str, Any], submit: str, call_id: Callable[[int], str]
         objects = list(_objects(THOUGHTS.sub("", said)))
         calls = [call for each in objects if (call := _written_call(each, submit))]
         if not calls and objects:
-            return Turn(answer=_no_nulls(objects[-1]), said=said)
+            answer = _arguments(objects[-1])
+            return Turn(answer=answer, said=said, problem=f"the answer is {NO_OBJECT}")
     problem = _problem(choice, message)
     if not calls:
         return Turn(said=said, problem=problem or ("" if said.strip() else "the answer was empty"))
     for name, arguments in calls:
         if name == submit:
-            problem = problem or f"the arguments of {submit} are no JSON object"
+            problem = problem or f"the arguments of {submit} are {NO_OBJECT}"
             return Turn(answer=arguments, said=said, problem=problem)
     return Turn(
         requests=tuple(
@@ -196,7 +198,7 @@ def _arguments(value: Any) -> dict[str, Any] | None:
             return None
     if value is None:
         return {}
-    return _no_nulls(value) if isinstance(value, Mapping) else None
+    return _no_nulls(value) if isinstance(value, Mapping) and not too_deep(value) else None
 
 
 def _no_nulls(value: Mapping[str, Any]) -> dict[str, Any]:

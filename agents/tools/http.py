@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -9,11 +10,13 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import unquote, urlencode, urljoin, urlsplit, urlunsplit
 
-import requests
 import urllib3
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from agents.tools.base import ToolError
 
@@ -22,6 +25,8 @@ T = TypeVar("T")
 DEADLINE = 10.0  # seconds, from the look-up of the name to the last byte
 MAX_BYTES = 16 * 1024 * 1024
 MAX_REDIRECTS = 3
+REDIRECTS = (301, 302, 303, 307, 308)
+HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
 _CHUNK = 64 * 1024
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _AGAIN = frozenset({408, 425, 429})
@@ -82,7 +87,7 @@ def _ask(url: str, request: Callable[[float], tuple[int, bytes]], deadline: floa
         status, body = within(deadline, lambda: request(ends))
     except TimeoutError as error:
         raise ToolError(f"no answer from {place} in {deadline:g} s", retryable=True) from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+    except (urllib3.exceptions.HTTPError, OSError) as error:
         raise ToolError(f"cannot reach {place}: {reason_of(error)}", retryable=True) from error
     try:
         value = json.loads(body)
@@ -118,56 +123,90 @@ def within(seconds: float, function: Callable[[], T]) -> T:
 
 def _fetch(url: str, params: Mapping[str, str] | None, ends: float, max_bytes: int) -> tuple[int, bytes]:
     """Status and body of the last answer of a chain of redirects within one origin."""
-    clean, credentials = _split_credentials(url)
-    with _session(credentials) as session:
-        for _ in range(MAX_REDIRECTS + 1):
-            response = session.get(
-                clean, params=params, timeout=_left(ends), stream=True, allow_redirects=False
-            )
-            with response:
-                if not response.is_redirect:
-                    return response.status_code, _read(response, ends, max_bytes)
-                clean, params = _follow(response), None
+    at, headers = _apart(url)
+    if params:
+        at = f"{at}{'&' if urlsplit(at).query else '?'}{urlencode(params)}"
+    for _ in range(MAX_REDIRECTS + 1):
+        with _get(at, headers, ends) as response:
+            location = response.headers.get("Location")
+            if response.status not in REDIRECTS or location is None:
+                return response.status, _read(response, at, ends, max_bytes)
+        at = _follow(at, location)
     raise ToolError(f"{_place(url)} redirects more than {MAX_REDIRECTS} times")
 
 
+def _get(url: str, headers: Mapping[str, str], ends: float) -> urllib3.BaseHTTPResponse:
+    try:
+        return _request(_pool(), "GET", url, headers, ends)
+    except urllib3.exceptions.ProtocolError:  # its server closed a kept connection at this very moment
+        return _request(_pool(), "GET", url, headers, ends)
+
+
 def _send(url: str, sent: Mapping[str, Any], ends: float) -> tuple[int, bytes]:
-    """Status and body. A redirect is an answer like any other: nothing is sent twice."""
-    clean, credentials = _split_credentials(url)
-    with _session(credentials) as session:
-        response = session.post(clean, json=sent, timeout=_left(ends), stream=True, allow_redirects=False)
-        with response:
-            return response.status_code, _read(response, ends, MAX_BYTES)
+    """Status and body. A redirect is an answer like any other: nothing is sent twice.
+
+    On a connection of its own: of a kept one that was just closed, nobody knows what was heard.
+    """
+    at, headers = _apart(url)
+    headers["Content-Type"] = "application/json"
+    body = json.dumps(sent).encode()
+    with _new_pool() as pool, _request(pool, "POST", at, headers, ends, body) as response:
+        return response.status, _read(response, at, ends, MAX_BYTES)
 
 
-def _session(credentials: tuple[str, str] | None) -> requests.Session:
-    session = requests.Session()
-    # These servers are on our own networks: a proxy or .netrc of the environment is not for them.
-    session.trust_env = False
-    session.auth = credentials
-    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
-    session.headers["Accept"] = "application/json"
-    return session
+def _request(
+    pool: urllib3.PoolManager,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    ends: float,
+    body: bytes | None = None,
+) -> urllib3.BaseHTTPResponse:
+    return pool.request(
+        method, url, body=body, headers=headers, timeout=_left(ends), preload_content=False, redirect=False
+    )
 
 
-def _read(response: requests.Response, ends: float, max_bytes: int) -> bytes:
+@cache
+def _pool() -> urllib3.PoolManager:
+    """Shared by all threads: to connect costs as much as to ask, and with TLS several times that."""
+    return _new_pool()
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # the parent's sockets are not ours
+
+
+def _new_pool() -> urllib3.PoolManager:
+    """These servers are on our own networks: a proxy or .netrc of the environment is not for them."""
+    bundle = Path(os.environ.get("REQUESTS_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH)
+    return urllib3.PoolManager(
+        maxsize=4,
+        retries=False,
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=None if bundle.is_dir() else str(bundle),
+        ca_cert_dir=str(bundle) if bundle.is_dir() else None,
+    )
+
+
+def _read(response: urllib3.BaseHTTPResponse, url: str, ends: float, max_bytes: int) -> bytes:
     """The body; `read1` returns what has come, where `read` would wait for a whole chunk."""
     body = bytearray()
-    while chunk := response.raw.read1(_CHUNK, decode_content=True):
+    while chunk := response.read1(_CHUNK, decode_content=True):
         body += chunk
         if len(body) > max_bytes:
-            raise ToolError(f"{_place(response.url)} answered with more than {max_bytes} bytes")
+            raise ToolError(f"{_place(url)} answered with more than {max_bytes} bytes")
         _left(ends)
+    response.release_conn()
     return bytes(body)
 
 
-def _follow(response: requests.Response) -> str:
+def _follow(url: str, location: str) -> str:
     """Where a redirect leads, when that is the same server (or the same over TLS)."""
-    target, _ = _split_credentials(urljoin(response.url, response.headers["location"]))
-    old, new = urlsplit(response.url), urlsplit(target)
+    target, _ = _split_credentials(urljoin(url, location))
+    old, new = urlsplit(url), urlsplit(target)
     upgraded = old.hostname == new.hostname and (old.scheme, new.scheme) == ("http", "https")
     if (old.scheme, old.netloc) != (new.scheme, new.netloc) and not upgraded:
-        raise ToolError(f"{_place(response.url)} redirects to another server, {_place(target)}")
+        raise ToolError(f"{_place(url)} redirects to another server, {_place(target)}")
     return target
 
 
@@ -176,6 +215,15 @@ def _left(ends: float) -> float:
     if left <= 0:
         raise TimeoutError
     return left
+
+
+def _apart(url: str) -> tuple[str, dict[str, str]]:
+    """A URL without its credentials, and the headers of a request with them."""
+    at, credentials = _split_credentials(url)
+    if credentials is None:
+        return at, dict(HEADERS)
+    basic = base64.b64encode(":".join(credentials).encode()).decode()
+    return at, {**HEADERS, "Authorization": f"Basic {basic}"}
 
 
 def _split_credentials(url: str) -> tuple[str, tuple[str, str] | None]:
@@ -193,7 +241,7 @@ def _place(url: str) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """The innermost cause, in one line: requests wraps urllib3, which wraps the socket's error."""
+    """The innermost cause, in one line: libraries wrap what others wrapped of the socket's error."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -76,6 +76,9 @@ def serving(fake: FakePrometheus) -> Iterator[FakePrometheus]:
     """Serve `fake` on loopback; its `url` is set."""
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # connections are kept, as by the real one
+        disable_nagle_algorithm = True  # else a body may wait 40 ms for the acknowledgement of its headers
+
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             status, body = fake.answer(parts.path.removeprefix("/api/v1/"), dict(parse_qsl(parts.query)))

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from django.utils import timezone
 
 from agents import advance, services
 from agents.models import CrewRun, Step
-from incidents import broker
+from incidents import broker, leases
 from tests.incidents.rows import an_episode, an_incident
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -80,3 +81,38 @@ def test_what_fails_is_not_gone_on_with(run: CrewRun, sent: Sent, monkeypatch: p
         advance.advance(run.steps.get().pk)
     assert done(run) == [Step.Agent.MONITOR]
     assert "no memory left" in run.steps.get(agent=Step.Agent.ANALYST).error
+
+
+def test_what_is_gone_on_with_was_claimed_as_it_was_written(
+    run: CrewRun, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, int, bool, int]] = []
+
+    def looks(step: Step) -> None:
+        row = Step.objects.get(pk=step.pk)
+        seen.append((row.state, row.fence, row.started_at is not None, leases.renew()))
+        step.finish(finished_at=timezone.now())
+
+    monkeypatch.setattr(advance, "SHIFT_SECONDS", 60.0)
+    monkeypatch.setitem(advance.HANDLERS, Step.Agent.ANALYST, looks)
+    advance.advance(run.steps.get().pk)
+    assert seen == [("running", 1, True, 1)]
+    assert leases.renew() == 0
+
+
+def test_who_breaks_after_the_commit_leaves_what_follows_to_others(
+    run: CrewRun, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = advance.HANDLERS[Step.Agent.MONITOR]
+
+    def breaks(step: Step) -> None:
+        work(step)
+        raise RuntimeError("too late")
+
+    monkeypatch.setattr(advance, "SHIFT_SECONDS", 60.0)
+    monkeypatch.setitem(advance.HANDLERS, Step.Agent.MONITOR, breaks)
+    with pytest.raises(RuntimeError):
+        advance.advance(run.steps.get().pk)
+    following = run.steps.get(agent=Step.Agent.ANALYST)
+    assert (following.state, following.lost_leases) == ("waiting", 0)
+    assert Step.queue.take_hints() == [following.pk]

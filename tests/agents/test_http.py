@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from agents.tools.base import ToolError
-from agents.tools.http import AnswerError, get_json, within, without_credentials
+from agents.tools.http import AnswerError, get_json, post_json, within, without_credentials
 from tests.agents.fake_prometheus import serve
 from tests.e2e.process import free_port
 
@@ -35,6 +35,8 @@ def reply_with() -> Iterator[Serve]:
 
                 def do_GET(self) -> None:
                     reply(self)
+
+                do_POST = do_GET
 
                 def log_message(self, *_: object) -> None:
                     pass
@@ -210,3 +212,43 @@ def test_who_waits_for_a_late_answer_keeps_nobody_waiting() -> None:
             within(0.05, released.wait)
     assert within(5.0, lambda: "on time") == "on time"
     released.set()
+
+
+def test_a_connection_is_kept_and_anew_when_its_server_closed_it(reply_with: Serve) -> None:
+    callers: list[int] = []
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        callers.append(handler.client_address[1])
+        # The third answer is the last on its connection, which does not say so.
+        handler.close_connection = len(callers) == 3
+        handler.send_response(200)
+        handler.send_header("Content-Length", "2")
+        handler.end_headers()
+        handler.wfile.write(b"{}")
+
+    url = reply_with(reply)
+    assert [get_json(url) for _ in range(5)] == [{}] * 5
+    kept, anew = callers[:3], callers[3:]
+    assert len(set(kept)) == len(set(anew)) == 1
+    assert set(kept) != set(anew)
+
+
+def test_a_change_is_sent_on_a_connection_of_its_own_and_once(reply_with: Serve) -> None:
+    heard: list[tuple[int, bytes]] = []
+
+    def hear(handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        heard.append((handler.client_address[1], body))
+        if handler.command == "POST":
+            handler.close_connection = True  # without a word
+        else:
+            send(handler, b"{}", Connection="keep-alive")
+
+    url = reply_with(hear)
+    get_json(url)
+    with pytest.raises(ToolError) as caught:
+        post_json(url, {"comment": "größer"})
+    assert caught.value.unanswered
+    [(kept, _), (own, body)] = heard
+    assert kept != own
+    assert json.loads(body) == {"comment": "größer"}

@@ -14,6 +14,7 @@ from agents.models import ModelCall, Step
 from agents.prices import MOST_ANSWER_TOKENS
 from agents.reasoners import strict
 from agents.tools import available
+from incidents.redaction import TOO_DEEP
 from tests.agents.conftest import Script, next_step
 from tests.e2e import openai_server as oai
 
@@ -40,6 +41,7 @@ def raw_call(arguments: Any) -> Json:
     return {"tool_calls": [{"type": "function", "function": function}]}
 
 
+NESTED = '{"summary":' * 900 + "0" + "}" * 900
 PROSE = f'I looked. {{"a": 1}} would be wrong. My answer is:\n{json.dumps(TRIAGE)}\nThat is all.'
 CALL = json.dumps({"tool": "recall_incidents", "arguments": {}})
 WRITTEN = json.dumps({"name": "submit_triage", "arguments": TRIAGE})
@@ -104,8 +106,25 @@ def test_a_turn_of_hundreds_of_calls_is_cut(model, step: Step) -> None:
         (submit({"state": "perhaps", "summary": "x"}), "state"),
         (oai.call_tools(oai.tool_call("reboot_everything", {})), "there is no tool 'reboot_everything'"),
         (oai.call_tools(oai.tool_call("recall_incidents", '{"query": "oom')), "no JSON object"),
+        (submit(NESTED), "of at most 50 levels"),
+        (raw_call(json.loads(NESTED)), "of at most 50 levels"),
+        (oai.say(NESTED), "of at most 50 levels"),
+        (oai.call_tools(oai.tool_call("recall_incidents", NESTED)), "of at most 50 levels"),
     ],
-    ids=["empty", "null", "refusal", "truncated", "cut off", "wrong form", "wrong tool", "truncated call"],
+    ids=[
+        "empty",
+        "null",
+        "refusal",
+        "truncated",
+        "cut off",
+        "wrong form",
+        "wrong tool",
+        "truncated call",
+        "nested",
+        "nested and no text",
+        "nested in prose",
+        "nested call",
+    ],
 )
 def test_what_cannot_be_read_is_told_to_the_model_which_may_do_better(
     model, step: Step, message: Any, says: str
@@ -119,6 +138,14 @@ def test_what_cannot_be_read_is_told_to_the_model_which_may_do_better(
     model(script)
     assert think(step).summary == "nobody can say"
     assert step.rung == "model"
+
+
+def test_what_a_server_nests_beside_its_answer_is_kept_as_far_as_it_can_be(model, step: Step) -> None:
+    model(lambda request: {**submit(), "thoughts": json.loads(NESTED)})
+    think(step)
+    assert step.rung == "model"
+    [call] = step.model_calls.all()
+    assert TOO_DEEP in json.dumps(call.response)
 
 
 def test_malformed_calls_are_borne_twice(model, step: Step, settings) -> None:

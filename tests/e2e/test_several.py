@@ -12,6 +12,7 @@ import pytest
 
 from tests.agents.fake_prometheus import FakePrometheus, serving
 
+from .otlp import Receiver
 from .process import wait_until
 from .proxy import Proxy
 from .stage import Stage, set_up
@@ -29,8 +30,19 @@ def prometheus() -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory, prometheus: Proxy) -> Iterator[Stage]:
-    variables = {"HEALTH_CHECK_SECONDS": str(CHECK_SECONDS), "PROMETHEUS_URL": prometheus.url}
+def receiver() -> Iterator[Receiver]:
+    """Of their spans."""
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory, prometheus: Proxy, receiver: Receiver) -> Iterator[Stage]:
+    variables = {
+        "HEALTH_CHECK_SECONDS": str(CHECK_SECONDS),
+        "PROMETHEUS_URL": prometheus.url,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+    }
     with set_up(tmp_path_factory.mktemp("several"), **variables) as made:
         made.fleet.start_part("worker2", "beat2")
         yield made
@@ -119,3 +131,19 @@ def test_a_worker_that_drains_gives_the_run_to_another_between_two_steps(
     stage.wait_diagnosed(pk, 10)  # a lease would take 15 s to be over
     begun = f"SELECT step.agent, step.fence, step.attempts FROM {steps} AND step.state = 'done'"
     assert {row[1:] for row in stage.rows(begun, pk)} == {(1, 0)}, "each by one worker, at its first try"
+
+
+def test_they_write_one_trace_and_send_what_they_have_when_they_end(stage: Stage, receiver: Receiver) -> None:
+    """The last one: nothing of the fleet is left."""
+    pk = stage.open("Traced")
+    stage.wait_diagnosed(pk)
+    wait_until(lambda: stage.chat.about("Traced"), 30, "nobody is told")
+    trace = stage.incident(pk)["trace_id"]
+    stage.fleet.stop_part("worker2")
+    stage.fleet.stop()
+    print(receiver.tree(trace))
+    assert receiver.is_whole(trace)
+    by_name = {span.name: span for span in receiver.of(trace)}
+    assert {"POST /alert", "process crew", "invoke_agent analyst", "notify opened"} <= by_name.keys()
+    web, worker = (by_name[name].service["process.pid"] for name in ("POST /alert", "invoke_agent analyst"))
+    assert web != worker

@@ -127,26 +127,6 @@ def test_a_broker_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPat
     assert seconds_for_a_hint(monkeypatch, silent) < NOT_WAITED_FOR
 
 
-def test_who_takes_a_key_up_itself_sends_the_others(app: App) -> None:
-    with broker.keeping(TASK) as kept:
-        for number in (1, 2):
-            broker.send(TASK, number)
-        broker.send("incidents.tasks.sync_memory", 3)
-        assert (kept.pop(), app.sent) == (2, [3])
-    assert app.sent == [3, 1]
-
-
-def test_what_was_kept_is_sent_when_the_work_fails(app: App) -> None:
-    def work() -> None:
-        with broker.keeping(TASK):
-            broker.send(TASK, 1)
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        work()
-    assert app.sent == [1]
-
-
 def test_keys_that_are_posted_within_a_moment_share_their_messages(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

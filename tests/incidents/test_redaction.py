@@ -13,7 +13,7 @@ from django.conf import settings
 
 from incidents.environment import shown
 from incidents.own_secrets import own_secrets
-from incidents.redaction import HIDDEN, clean, clean_tree, hide_everywhere
+from incidents.redaction import DEEPEST, HIDDEN, TOO_DEEP, clean, clean_tree, hide_everywhere, too_deep
 from incidents.secret_rules import RULES
 from tests import canaries
 
@@ -162,6 +162,18 @@ def test_json_in_a_text_is_looked_into() -> None:
     assert "hunter2" not in cleaned["arguments"]
     assert json.loads(json.loads(cleaned["arguments"])["cause"]) == {"Env": ["FOO=[redacted]"]}
     assert clean_tree('{"a":  1.50}') == '{"a":  1.50}'  # untouched where there is nothing to hide
+
+
+@pytest.mark.parametrize(("before", "after"), [("[", "]"), ('{"a":', "}"), ('{"env":[', "]}")])
+def test_what_is_nested_too_deeply_is_left_out(before: str, after: str) -> None:
+    levels = (before + after).count("[") + (before + after).count("{")
+    fits, deeper = (json.loads(before * n + '"x"' + after * n) for n in (DEEPEST // levels, 800 // levels))
+    assert clean_tree(fits) == fits
+    assert not too_deep(fits)
+    assert too_deep(deeper)
+    cleaned = clean_tree({"password": "hunter2", "deeper": deeper})
+    assert cleaned["password"] == HIDDEN
+    assert TOO_DEEP in json.dumps(cleaned)
 
 
 def test_a_shown_variable_is_redacted_all_the_same() -> None:
