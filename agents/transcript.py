@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.loop import Observation
 from agents.models import CrewRun, Step, ToolCall
-from incidents import rawsql
+from incidents import rawinsert, rawsql
 from incidents.models import Target
 from incidents.redaction import clean_tree
 
@@ -21,8 +21,7 @@ WHERE run_id = %s AND agent = %s AND state = 'done' AND output IS NOT NULL {abou
 ORDER BY number DESC LIMIT 1"""
 OUTPUTS = """
 SELECT call_id, tool, output FROM agents_toolcall
-WHERE step_id IN (SELECT id FROM agents_step WHERE run_id = {}) AND step_id <> {} ORDER BY id"""
-NO_STEP = 0
+WHERE step_id IN (SELECT id FROM agents_step WHERE run_id = {}) AND NOT step_id {} ORDER BY id"""
 
 
 def recorder(step: Step) -> Callable[[Observation], None]:
@@ -41,14 +40,14 @@ def recorder(step: Step) -> Callable[[Observation], None]:
             error=observation.error,
             seconds=observation.seconds,
         )
-        rawsql.insert([call])
+        rawinsert.insert([call])
 
     return record
 
 
 def outputs(run: CrewRun, *, but: Step | None = None) -> tuple[dict[str, str], set[str]]:
     """Call id to whole stored output, of every step of a run but one; and which of them are hearsay."""
-    rows = rawsql.rows(OUTPUTS, run.pk, but.pk if but else NO_STEP)
+    rows = rawsql.rows(OUTPUTS, run.pk, [but.pk] if but else [])
     return {pk: output for pk, _, output in rows}, {pk for pk, tool, _ in rows if tool in HEARSAY}
 
 

@@ -17,8 +17,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from incidents import lasting, notifications, services
-from incidents.memory import signature_of
+from incidents import lasting, memory, notifications, services
 from incidents.models import Event, Incident, MemoryEntry, Notification, Problem, Target, Verdict
 from incidents.redaction import clean
 from incidents.wording import incident_link
@@ -89,7 +88,7 @@ def raise_problem(
     just now. Then it is on the timeline of the latest and people are told, once. `why`: what else is said of
     it; `data` is kept in the event.
     """
-    signature = signature or signature_of(alert_name, target.key if target else "")
+    signature = signature or memory.signature(alert_name, target.key if target else "")
     ended = max(each.closed_at or each.opened_at for each in incidents)
     fields = {"title": clean(alert_name), "target": target, "last_seen_at": ended}
     made, created = Problem.objects.get_or_create(signature=signature, defaults=fields)
@@ -151,14 +150,9 @@ def times_in_words(times: int) -> str:
 def times(incident: Incident) -> int:
     """How often the trouble of an incident was there in the last days, this time included."""
     until = incident.closed_at or timezone.now()
-    entries = of_signature(_signature(incident)).exclude(incident=incident.pk)
+    entries = of_signature(memory.signature_of(incident)).exclude(incident=incident.pk)
     recent = entries.filter(happened_at__gt=until - RECURS_WITHIN, happened_at__lte=until)
     return len(recent.values_list("pk")[:MOST_LINKED]) + 1
-
-
-def _signature(incident: Incident) -> str:
-    where = incident.target.key if incident.target else ",".join(incident.affected_systems)
-    return signature_of(incident.alert_name, where)
 
 
 def counted() -> QuerySet[Problem]:
@@ -177,7 +171,7 @@ def of_incident(incident: Incident) -> QuerySet[Problem]:
     """Those that it is linked to, and while it is open, the open one that it will join."""
     mine = Q(pk__in=incident.problems.values("pk"))
     if incident.verdict is None:
-        mine |= Q(signature=_signature(incident), closed_at=None)
+        mine |= Q(signature=memory.signature_of(incident), closed_at=None)
     return counted().filter(mine)
 
 

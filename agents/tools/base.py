@@ -10,11 +10,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from agents.schemas import schema_of
+
+Query = Annotated[str | None, Field(description="What to look for; the alert itself when left out")]
 
 
 class ToolError(Exception):
@@ -50,6 +52,11 @@ class Case:
     target: str | None = None  # inventory key, `docker:host/name`
     target_kind: str | None = None
     candidates: tuple[str, ...] = ()  # inventory keys, when the labels fit more than one
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the alert says of itself to people."""
+        return self.alert_name, *self.annotations.values()
 
 
 @dataclass(frozen=True)

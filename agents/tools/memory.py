@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from agents.tools.base import Case, Health, Integration, Result, ToolError, register, tool
+from agents.tools.base import Case, Health, Integration, Query, Result, ToolError, register, tool
 from agents.tools.text import one_line
 from incidents import memory
 
@@ -32,12 +30,10 @@ def _health(status: str) -> Health:
 @tool(INTEGRATION, always=True)
 def recall_incidents(
     case: Case,
-    query: Annotated[
-        str | None, Field(description="What to look for; the alert itself when left out")
-    ] = None,
+    query: Query = None,
 ) -> Result:
     """Similar past incidents: their cause, what was done, whether that was proved to help, why they match."""
-    text = query or " ".join((case.alert_name, *case.annotations.values()))
+    text = query or " ".join(case.words)
     try:
         found = memory.recall(
             text,

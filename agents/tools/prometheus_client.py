@@ -93,7 +93,7 @@ class Prometheus:
 
     def instant(self, expr: str, at: float | None = None) -> Samples:
         """The rows of `expr` at a time, now by default. A scalar is one row without labels."""
-        params = {"query": expr, "timeout": f"{self.deadline:g}s"}
+        params = {"query": expr, "timeout": _time(self.deadline)}
         if at is not None:
             params["time"] = _time(at)
         data, warnings = self._get("query", params)
@@ -106,7 +106,7 @@ class Prometheus:
             "start": _time(start),
             "end": _time(end),
             "step": _time(step),
-            "timeout": f"{self.deadline:g}s",
+            "timeout": _time(self.deadline),
         }
         data, _ = self._get("query_range", params)
         return _typed(lambda: [Series(row["metric"], _points(row)) for row in data["result"]])
@@ -223,6 +223,7 @@ def _typed(read: Callable[[], T]) -> T:
 
 
 def _time(seconds: float) -> str:
+    """A time or a span as every parameter takes it; with a unit, Prometheus takes whole numbers alone."""
     return f"{seconds:.3f}"
 
 

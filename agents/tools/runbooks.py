@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError
-from pydantic import Field
 
-from agents.tools.base import Case, Health, Integration, Result, ToolError, register, tool
+from agents.tools.base import Case, Health, Integration, Query, Result, ToolError, register, tool
 from agents.tools.text import one_line
 from incidents import memory
 from incidents.memory import bookshelf
@@ -46,12 +45,10 @@ INTEGRATION = register(
 @tool(INTEGRATION, always=True)
 def search_runbooks(
     case: Case,
-    query: Annotated[
-        str | None, Field(description="What to look for; the alert itself when left out")
-    ] = None,
+    query: Query = None,
 ) -> Result:
     """Sections of the owner's runbooks for this alert: what it means, what to look at, how to mend it."""
-    text = query or " ".join((case.alert_name, *case.annotations.values()))
+    text = query or " ".join(case.words)
     try:
         found = memory.find_runbooks(
             text,

@@ -3,7 +3,7 @@
 Cheap to import; the vector store and the embedding model are loaded at first use.
 """
 
-from incidents.memory.compose import compose, signature_of
+from incidents.memory.compose import compose, signature, signature_of
 from incidents.memory.errors import EmbeddingError, MemoryUnavailable
 from incidents.memory.index import forget_index, get_index
 from incidents.memory.load import fill, fill_in_background, refresh, status, wants_server
@@ -27,6 +27,7 @@ __all__ = [
     "recall",
     "refresh",
     "remember",
+    "signature",
     "signature_of",
     "status",
     "sync",

@@ -1,7 +1,7 @@
 """What is remembered of an incident: the text that is searched, and the facts that come back with it.
 
-A person's word outranks the crew's: it is the cause, and what the crew had said otherwise is kept as such,
-and offered to nobody as the cause.
+A person's word outranks the crew's: it is the cause, and what the crew had said otherwise, or a person rated
+as not right, is kept as such, and offered to nobody as the cause.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from incidents import signals
 from incidents.memory.embed import MAX_CHARS
-from incidents.models import Incident, MemoryEntry
+from incidents.models import Incident, MemoryEntry, Rating
 from incidents.redaction import clean, clean_tree
 
 # Who says what the cause was. `readings`: the crew, with a quote that code found in what was read.
@@ -40,11 +40,12 @@ def compose(incident: Incident) -> tuple[str, dict[str, Any]]:
         "affected_systems": systems,
         "target": target.key if target else None,
         "target_kind": target.kind if target else None,
-        "root_cause": incident.human_cause or incident.root_cause,
+        "root_cause": _cause(incident),
         "cause_by": _source(incident),
         "certainty": incident.certainty or None,
-        "crew_cause": incident.root_cause if _is_corrected(incident) else None,
-        "human_confirmed": bool(incident.human_cause),
+        "crew_cause": incident.root_cause if _is_corrected(incident) or _is_denied(incident) else None,
+        "rating": incident.rating,
+        "human_confirmed": _source(incident) == "person",
         "note": incident.human_note or None,
         "annotated_by": incident.annotated_by or None,
         "remediation_taken": incident.remediation_taken,
@@ -55,13 +56,19 @@ def compose(incident: Incident) -> tuple[str, dict[str, Any]]:
         "reopened": incident.reopened,
     }
     # Not cleaned a second time: half a `[redacted]` at its end would grow longer than its column.
-    signature = signature_of(incident.alert_name, target.key if target else ",".join(systems))
-    return clean(_text(incident, payload))[:MAX_CHARS], {**clean_tree(payload), "signature": signature}
+    remembered = {**clean_tree(payload), "signature": signature_of(incident)}
+    return clean(_text(incident, payload))[:MAX_CHARS], remembered
 
 
-def signature_of(alert_name: str, where: str) -> str:
+def signature_of(incident: Incident) -> str:
     """What makes two incidents the same trouble: the alert, and the target's key (without one: the systems
     that its alerts name)."""
+    where = incident.target.key if incident.target else ",".join(incident.affected_systems)
+    return signature(incident.alert_name, where)
+
+
+def signature(alert_name: str, where: str) -> str:
+    """As `signature_of`, of an alert at a target that need not be an incident."""
     return clean(f"{alert_name}@{where}")[: MemoryEntry.LONGEST_SIGNATURE]
 
 
@@ -70,11 +77,16 @@ def _systems(incident: Incident) -> list[str]:
     return sorted({system for system in found if system})
 
 
+def _cause(incident: Incident) -> str | None:
+    """A person's, else the crew's, unless a person said that it is not right."""
+    return incident.human_cause or (None if _is_denied(incident) else incident.root_cause)
+
+
 def _source(incident: Incident) -> Source | None:
-    if incident.human_cause:
-        return "person"
-    if not incident.root_cause:
+    if not _cause(incident):
         return None
+    if incident.human_cause or incident.rating == Rating.RIGHT:
+        return "person"
     return "readings" if incident.certainty == CONFIRMED else "crew"
 
 
@@ -84,19 +96,26 @@ def _is_corrected(incident: Incident) -> bool:
     return bool(crews and persons) and crews.casefold().split() != persons.casefold().split()
 
 
+def _is_denied(incident: Incident) -> bool:
+    """A person said that the crew's cause is wrong, or only a part of it."""
+    return incident.rating in (Rating.WRONG, Rating.PARTLY)
+
+
 def _text(incident: Incident, payload: dict[str, Any]) -> str:
     """A line a fact, without lines for what is not known; a person's words before the crew's."""
-    corrected = payload["crew_cause"]
+    crews = "partly right" if incident.rating == Rating.PARTLY else "wrong"
+    said = "corrected it" if incident.human_cause else f"calls it {crews}"
+    cause = None if incident.human_cause else payload["root_cause"]
     done = "; ".join(f"{each['what']}: {each['outcome']}" for each in payload["actions"])
     labelled = (
         ("severity", incident.severity),
         ("systems", ", ".join(payload["affected_systems"])),
         ("cause, a person says", incident.human_cause),
         ("a person notes", incident.human_note),
-        ("cause", None if incident.human_cause else incident.root_cause),
+        ("cause, a person says" if payload["human_confirmed"] else "cause", cause),
         ("done", done or incident.remediation_taken),
         ("verdict", incident.verdict),
-        ("the crew had said, and a person corrected it", corrected),
+        (f"the crew had said, and a person {said}", payload["crew_cause"]),
     )
     lines = [incident.alert_name, payload["description"]]
     lines += [f"{label}: {fact}" for label, fact in labelled if fact]

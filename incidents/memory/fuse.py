@@ -23,12 +23,15 @@ DENSE_SHARE = 0.5
 # Candidates that differ by less than this are told apart by noise: the same alert a hundred times over.
 LEAST_SPREAD_COSINE = 0.06
 LEAST_SPREAD_SHARE = 0.05  # of the query's ideal
+# Words repeated in a short entry may score above the ideal; that says nothing more.
+MOST_SHARE = 1.2
 # Below it, what was found is not like the query: "nothing like this yet". The weights of `confidence` are a
-# logistic regression over ten sets of alerts and fixes, in memories of 4, 12, 50 and up to 700 entries, half
-# of the queries without their document: it is how often what looked like this was there. With up to a dozen
-# entries 94 of 100 abstentions were right, and 4 in 10 of the queries without their document were told so. In
-# large memories something related is nearly always there, and is shown.
-ABSTAIN_BELOW = 0.15
+# logistic regression over halves of five sets of alerts, runbooks and incidents, in memories of 4 to 200
+# entries, each query once with its document and once without: it is how often what looked like this was
+# there. In memories of the other halves 741 of 742 abstentions were right. Of 100 queries without their
+# document 58 were told so among 4 entries, 34 among 12, 11 among 50, 2 among 200: in a large memory something
+# related is nearly always there, and is shown.
+ABSTAIN_BELOW = 0.055
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +82,13 @@ def fuse(dense: Mapping[int, float] | None, hits: Hits | None) -> list[Candidate
 def confidence(dense: float | None, lexical: float | None) -> float:
     """0 to 1 from the cosine and the share of the ideal; whichever is None is not known and not held against
     the candidate."""
-    if dense is None and lexical is None:
-        return 0.0
-    if dense is None:
-        return _logistic(8 * (_capped(lexical) - 0.37))
     if lexical is None:
-        return _logistic(10 * (dense - 0.47))
-    return _logistic(4.4 * dense + 2.8 * _capped(lexical) - 3.7)
+        return 0.0 if dense is None else _logistic(8.6 * dense - 5.0)
+    # The root, because the first words in common say the most.
+    words = math.sqrt(min(lexical, MOST_SHARE))
+    if dense is None:
+        return _logistic(8.9 * words - 6.1)
+    return _logistic(3.7 * dense + 7.4 * words - 7.1)
 
 
 def _share(hits: Hits | None, key: int) -> float | None:
@@ -99,11 +102,6 @@ def _z(values: NDArray[np.float64], least_spread: float) -> NDArray[np.float64]:
     if spread == 0.0:
         return np.zeros(len(values))
     return np.asarray((values - values.mean()) / spread, dtype=np.float64)
-
-
-def _capped(share: float | None) -> float:
-    """Words repeated in a short entry may score above the ideal; that says nothing more."""
-    return min(share or 0.0, 1.2)
 
 
 def _logistic(x: float) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import Q
 from django.utils import timezone
 
 from incidents.memory.by_name import BY_NAME_ALONE, by_name
@@ -16,7 +17,7 @@ from incidents.memory.fuse import ABSTAIN_BELOW, Candidate
 from incidents.memory.index import get_index
 from incidents.memory.load import refresh_if_due
 from incidents.memory.rows import entries
-from incidents.models import MemoryEntry, Verdict
+from incidents.models import MemoryEntry, Rating, Verdict
 from incidents.redaction import clean
 
 WEIGHED = 40  # candidates that are read from the database and weighed again
@@ -130,7 +131,8 @@ def _proven(alert_name: str | None) -> set[int]:
     of_alert = entries().filter(title=alert_name, incident__isnull=False).order_by("-happened_at")
     latest = entries().filter(pk__in=of_alert.values("pk")[:LATEST_OF_ALERT]).order_by("-incident_id")
     keys = latest.values_list("pk", flat=True)
-    confirmed = keys.exclude(incident__human_cause="")[:PROVEN_OF_ALERT]
+    by_person = ~Q(incident__human_cause="") | Q(incident__rating=Rating.RIGHT)
+    confirmed = keys.filter(by_person)[:PROVEN_OF_ALERT]
     verified = keys.filter(incident__verdict=Verdict.VERIFIED)[:PROVEN_OF_ALERT]
     return {*confirmed, *verified}
 
@@ -154,6 +156,7 @@ def _weigh(candidate: Candidate, row: MemoryEntry, asked: _Asked) -> tuple[float
         (same_kind, SAME_KIND, "same kind of target"),
         (said and not corrected, SAID, "a person said the cause"),
         (said and corrected, SAID, "a person corrected the cause"),
+        (corrected and not said, 0.0, "a person calls the crew's cause not right"),
         (bool(row.payload.get("note")) and not said, NOTED, "a person made a note"),
         (verdict == Verdict.VERIFIED, VERIFIED, "verified"),
         (verdict == Verdict.RESOLVED_BY_HUMAN, BY_HUMAN, "resolved by a person"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from incidents import services, signals
-from incidents.memory import compose, recall, remember, signature_of, sync
+from incidents.memory import compose, recall, remember, signature, sync
 from incidents.memory.embed import MAX_CHARS
 from incidents.models import Incident, MemoryEntry, Verdict
 from incidents.queue import State
@@ -113,7 +113,7 @@ def test_without_a_target_the_systems_that_its_alerts_name_are_the_signature() -
     an_episode(incident, labels={"instance": "pi:9100"})
     an_episode(incident, labels={"instance": "nas:9100"})
     assert compose(incident)[1]["signature"] == "HostTooHot@nas:9100,pi:9100"
-    assert len(signature_of("X", "a" * 1000)) == 300
+    assert len(signature("X", "a" * 1000)) == 300
 
 
 def test_a_signature_that_is_cut_inside_a_hidden_secret_fits_its_column() -> None:
@@ -122,7 +122,7 @@ def test_a_signature_that_is_cut_inside_a_hidden_secret_fits_its_column() -> Non
         an_episode(incident, labels={"instance": "b" * length + " password=hunter2secret"})
         entry = remember(incident)
         where = entry.payload["affected_systems"]
-        assert entry.signature == entry.payload["signature"] == signature_of("A" * 150, ",".join(where))
+        assert entry.signature == entry.payload["signature"] == signature("A" * 150, ",".join(where))
         assert len(entry.signature) <= 300
         assert "hunter2" not in entry.signature
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -152,6 +154,20 @@ def test_starting_django_imports_neither_the_store_nor_the_model() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux lists them")
+def test_numpy_has_one_thread() -> None:
+    program = (
+        "import os, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'tests.settings'; django.setup(); "
+        "import numpy; numpy.ones((500, 500)) @ numpy.ones((500, 500)); "
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    environment = {name: each for name, each in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "1", done.stderr
+
+
 def an_imported(make_incident: MakeIncident) -> int:
     """An entry of another memory that says the same as the incident made here."""
     twin = make_incident("DiskFull", "nas is full", days=60)
@@ -181,3 +197,23 @@ def test_a_persons_word_outranks_a_proof(make_incident: MakeIncident) -> None:
     said = make_incident("DiskFull", "nas is full", days=60, human_cause="nas is full")
     learn(said, verified)
     assert recall("nas is full")[0].incident_id == said.pk
+
+
+def test_a_cause_that_a_person_rated_right_outranks_a_proof(make_incident: MakeIncident) -> None:
+    verified = make_incident("DiskFull", "nas is full", days=10, verdict="verified")
+    rated = make_incident("DiskFull", "nas is full", days=60, root_cause="snapshots", rating="right")
+    learn(verified, rated)
+    found = recall("nas is full", alert_name="DiskFull")
+    assert ids(found) == [rated.pk, verified.pk]
+    assert "a person said the cause" in found[0].why
+    assert _proven("DiskFull") == set(MemoryEntry.objects.values_list("pk", flat=True))
+
+
+@pytest.mark.parametrize("rating", ["wrong", "partly"])
+def test_a_cause_that_a_person_rated_not_right_does_not_come_back_as_one(
+    make_incident: MakeIncident, rating: str
+) -> None:
+    learn(make_incident("DiskFull", "nas is full", root_cause="snapshots", rating=rating))
+    [found] = recall("nas is full", alert_name="DiskFull")
+    assert (found.payload["root_cause"], found.payload["crew_cause"]) == (None, "snapshots")
+    assert "a person calls the crew's cause not right" in found.why

@@ -79,12 +79,33 @@ def start_again() -> None:
     fill()
 
 
-def work() -> Job | None:
+def replace_model(settings: Settings) -> None:
+    """A new process, whose settings name the new model."""
+    settings.EMBEDDING_MODEL = NEW
+    start_again()
+
+
+def work() -> Job:
     """The job's turn; as it is afterwards."""
     Job.queue.filter(state=State.WAITING).update(due_at=timezone.now())
     for pk in Job.queue.due().values_list("pk", flat=True):
         jobs.run(pk)
-    return Job.objects.first()
+    return Job.objects.get()
+
+
+def result(job: Job) -> dict[str, Any]:
+    assert job.result is not None
+    found: dict[str, Any] = job.result
+    return found
+
+
+def work_to_the_end() -> list[int]:
+    """Turn after turn; how many rows were done after each but the last."""
+    seen = []
+    while (job := work()).state == State.WAITING:
+        seen.append(result(job)["done"])
+    assert job.state == State.DONE
+    return seen
 
 
 def names(query: str) -> list[str]:
@@ -99,16 +120,13 @@ def models() -> set[tuple[str, str, bool]]:
 def test_a_changed_model_is_noticed_at_the_start_and_the_old_one_serves_meanwhile(
     remembered: list[MemoryEntry], shorter: Shorter, settings: Settings
 ) -> None:
-    settings.EMBEDDING_MODEL = NEW
-    start_again()
+    replace_model(settings)
     job = Job.objects.get()
     assert (job.name, job.state, job.requested_by) == ("rebuild_memory", State.WAITING, "start")
     assert names(SPACE) == ["DiskFull"]
     assert get_index().model() == OLD
     assert shorter.asked == []
-    done = work()
-    assert done is not None
-    assert done.state == State.DONE
+    assert work().state == State.DONE
     assert get_index().model() == NEW
     assert names(SPACE)[0] == "DiskFull"
     assert models() == {(NEW, "", True)}
@@ -122,8 +140,7 @@ def test_a_changed_model_is_noticed_at_the_start_and_the_old_one_serves_meanwhil
 def test_the_old_one_serves_until_the_last_is_embedded(
     remembered: list[MemoryEntry], shorter: Shorter, settings: Settings
 ) -> None:
-    settings.EMBEDDING_MODEL = NEW
-    start_again()
+    replace_model(settings)
     during: list[list[str]] = []
     shorter.before = lambda text: during.append(names(SPACE)) if text not in (SPACE, "size") else None
     work()
@@ -134,8 +151,7 @@ def test_the_old_one_serves_until_the_last_is_embedded(
 def test_killed_half_way_it_goes_on_and_embeds_nothing_twice(
     remembered: list[MemoryEntry], shorter: Shorter, settings: Settings, at: int
 ) -> None:
-    settings.EMBEDDING_MODEL = NEW
-    start_again()
+    replace_model(settings)
 
     def kill(text: str) -> None:
         if len(shorter.asked) > at:
@@ -149,9 +165,7 @@ def test_killed_half_way_it_goes_on_and_embeds_nothing_twice(
     del shorter.asked[:]
     start_again()
     assert names(CERT) == ["CertificateExpires"]
-    done = work()
-    assert done is not None
-    assert done.state == State.DONE
+    assert work().state == State.DONE
     assert set(first).isdisjoint(shorter.asked)
     assert len({*first, *shorter.asked}) == 3
     assert names(CERT)[0] == "CertificateExpires"
@@ -166,8 +180,7 @@ def test_killed_at_any_step_it_ends_the_same(
     monkeypatch: pytest.MonkeyPatch,
     step: str,
 ) -> None:
-    settings.EMBEDDING_MODEL = NEW
-    start_again()
+    replace_model(settings)
 
     def kill(*_: Any, **__: Any) -> None:
         raise Killed
@@ -189,23 +202,17 @@ def test_killed_at_any_step_it_ends_the_same(
 def test_slice_by_slice_it_comes_to_the_end(
     remembered: list[MemoryEntry], shorter: Shorter, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.EMBEDDING_MODEL = NEW
     monkeypatch.setattr(renewal, "SLICE_SECONDS", 0)
-    start_again()
-    seen = []
-    while (job := work()) is not None and job.state == State.WAITING:
-        seen.append((job.result or {})["done"])
-    assert seen == [1, 2, 3]
-    assert job is not None
-    assert job.result is not None
-    assert (job.result["done"], job.result["total"], job.result["embedded"]) == (3, 3, 3)
+    replace_model(settings)
+    assert work_to_the_end() == [1, 2, 3]
+    ended = result(Job.objects.get())
+    assert (ended["done"], ended["total"], ended["embedded"]) == (3, 3, 3)
 
 
 def test_what_is_remembered_meanwhile_is_in_both(
     remembered: list[MemoryEntry], shorter: Shorter, settings: Settings, make_incident: MakeIncident
 ) -> None:
-    settings.EMBEDDING_MODEL = NEW
-    start_again()
+    replace_model(settings)
     late: list[Incident] = []
 
     def close_another(text: str) -> None:
@@ -223,8 +230,7 @@ def test_what_is_remembered_meanwhile_is_in_both(
 def test_a_text_that_changes_while_it_is_embedded_is_embedded_again(
     remembered: list[MemoryEntry], shorter: Shorter, settings: Settings
 ) -> None:
-    settings.EMBEDDING_MODEL = NEW
-    start_again()
+    replace_model(settings)
 
     def annotate(text: str) -> None:
         incident = Incident.objects.get(pk=remembered[0].incident_id)
@@ -245,10 +251,8 @@ def test_a_text_that_changes_while_it_is_embedded_is_embedded_again(
 def test_asked_for_by_a_person_everything_is_embedded_anew(remembered: list[MemoryEntry]) -> None:
     entries().filter(pk=remembered[0].pk).update(vector=remembered[1].vector)  # wrong, and nobody knows
     renewal.request(by="robin")
-    done = work()
-    assert done is not None
-    assert done.result is not None
-    assert (done.result["embedded"], done.result["failed"]) == (3, 0)
+    done = result(work())
+    assert (done["embedded"], done["failed"]) == (3, 0)
     assert bytes(entries().get(pk=remembered[0].pk).vector or b"") == bytes(remembered[0].vector or b"")
     assert names(SPACE) == ["DiskFull"]
     assert status() == "connected"
@@ -257,9 +261,8 @@ def test_asked_for_by_a_person_everything_is_embedded_anew(remembered: list[Memo
 def test_what_failed_begins_anew_when_a_person_asks(
     remembered: list[MemoryEntry], shorter: Shorter, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.EMBEDDING_MODEL = NEW
     monkeypatch.setattr(renewal, "SLICE_SECONDS", 0)
-    start_again()
+    replace_model(settings)
     work()
     Job.objects.update(state=State.DEAD, error="ValueError: what it made cannot be used")
     renewal.request(by="robin")
@@ -270,27 +273,23 @@ def test_what_failed_begins_anew_when_a_person_asks(
 def test_asked_for_again_it_goes_on(
     remembered: list[MemoryEntry], shorter: Shorter, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.EMBEDDING_MODEL = NEW
-    start_again()
+    replace_model(settings)
     monkeypatch.setattr(renewal, "SLICE_SECONDS", 0)
     work()
     renewal.request(by="robin")
-    while (job := work()) is not None and job.state == State.WAITING:
-        pass
+    work_to_the_end()
     assert len(shorter.asked) == 3
 
 
 def test_what_was_begun_for_another_model_begins_anew(
     remembered: list[MemoryEntry], shorter: Shorter, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.EMBEDDING_MODEL = NEW
     monkeypatch.setattr(renewal, "SLICE_SECONDS", 0)
-    start_again()
+    replace_model(settings)
     work()
     monkeypatch.setattr(shorter, "name", "openai:third", raising=False)
     del shorter.asked[:]
-    while (job := work()) is not None and job.state == State.WAITING:
-        pass
+    work_to_the_end()
     assert len(shorter.asked) == 3
     assert models() == {("openai:third", "", True)}
 
@@ -298,15 +297,13 @@ def test_what_was_begun_for_another_model_begins_anew(
 def test_a_model_server_that_is_away_is_waited_for(
     remembered: list[MemoryEntry], shorter: Shorter, settings: Settings
 ) -> None:
-    settings.EMBEDDING_MODEL = NEW
-    start_again()
+    replace_model(settings)
 
     def away(text: str) -> None:
         raise EmbeddingError("the model's server is away", retryable=True)
 
     shorter.before = away
     job = work()
-    assert job is not None
     assert (job.state, job.attempts, job.error) == (State.WAITING, 0, "the model's server is away")
     assert names(SPACE) == ["DiskFull"]
     shorter.before = lambda text: None
@@ -317,8 +314,7 @@ def test_a_model_server_that_is_away_is_waited_for(
 def test_a_text_that_no_vector_can_be_made_of_is_found_by_its_words(
     remembered: list[MemoryEntry], shorter: Shorter, settings: Settings
 ) -> None:
-    settings.EMBEDDING_MODEL = NEW
-    start_again()
+    replace_model(settings)
 
     def refuse(text: str) -> None:
         if text.startswith("DiskFull"):
@@ -326,9 +322,7 @@ def test_a_text_that_no_vector_can_be_made_of_is_found_by_its_words(
 
     shorter.before = refuse
     job = work()
-    assert job is not None
-    assert job.result is not None
-    assert (job.state, job.result["failed"], job.result["embedded"]) == (State.DONE, 1, 2)
+    assert (job.state, result(job)["failed"], result(job)["embedded"]) == (State.DONE, 1, 2)
     assert "DiskFull" in names("the filesystem of nas is almost full")
 
 
@@ -340,8 +334,7 @@ def test_a_model_that_is_gone_leaves_the_words_until_the_new_one_is_ready(
     forget_index()
     for row in entries():
         index_as(row, "folder@123456789abc")
-    settings.EMBEDDING_MODEL = NEW
-    start_again()
+    replace_model(settings)
     found = recall("the filesystem of nas is almost full")
     assert [each.alert_name for each in found] == ["DiskFull"]
     assert BY_WORDS_ALONE in found[0].why
