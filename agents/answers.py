@@ -74,11 +74,28 @@ class Message(Answer):
     body: Annotated[str, Field(min_length=1, max_length=4000)]
 
 
+class PostmortemSummary(Answer):
+    """The postmortem's summary: what happened, in a paragraph. Code drops it when the facts do not say so."""
+
+    summary: Annotated[str, Field(min_length=1, max_length=1500)]
+    verdict: Literal[
+        "open",
+        "verified",
+        "cleared_before_action",
+        "resolved_by_human",
+        "not_fixed",
+        "relapsed",
+        "unknown",
+        "false_alarm",
+    ] = Field(description="As it is in the facts")
+
+
 ANSWERS: dict[str, type[Answer]] = {
     "submit_triage": Triage,
     "submit_diagnosis": Diagnosis,
     "submit_remediation": Remediation,
     "submit_message": Message,
+    "submit_summary": PostmortemSummary,
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -51,6 +53,29 @@ def of_incident(incident: Incident) -> dict[str, Any]:
     """What an incident took, whole and by agent."""
     calls = ModelCall.objects.filter(step__run__incident=incident)
     return {"total": _total(calls), "by_agent": _by_agent(calls)}
+
+
+def of_incidents(pks: Collection[int]) -> dict[int, Cost]:
+    """What each of several took, by its key; those that asked no model are not in it."""
+    calls = ModelCall.objects.filter(step__run__incident__in=pks)
+    return {row["incident"]: _shown(row) for row in _groups(calls, incident=F("step__run__incident"))}
+
+
+def in_words(cost: Cost | None) -> str:
+    """`$0.05`; `?` when no price is known, `$0.05 + ?` where some are not; a dash when no model was asked."""
+    if cost is None:
+        return "-"
+    if cost["cost_usd"] is None:
+        return "?"
+    unknown = " + ?" if cost["unpriced_calls"] else ""
+    return f"{budget.shown(Decimal(str(cost['cost_usd'])))}{unknown}"
+
+
+def by_turn(incident: Incident) -> dict[str, Any]:
+    """What an incident took, whole and by who asked: agent, rung and model."""
+    calls = ModelCall.objects.filter(step__run__incident=incident)
+    names = {"agent": F("step__agent"), "rung": F("step__rung"), "model_name": F("model")}
+    return {"total": _total(calls), "by_turn": _dearest(calls, **names)}
 
 
 def _standing(of: budget.Budget) -> dict[str, Any]:

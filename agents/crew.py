@@ -22,6 +22,7 @@ from agents import (
     offers,
     outcomes,
     patience,
+    postmortem,
     proof,
     reasoners,
     services,
@@ -37,7 +38,7 @@ from agents.tools.base import ToolError
 from agents.tools.prometheus_client import sharing
 from incidents import rawsql, tally
 from incidents import services as incident_services
-from incidents.models import Event, Incident, Target, Verdict
+from incidents.models import Episode, Event, Incident, Target, Verdict
 from incidents.queue import State
 from incidents.redaction import clean
 
@@ -51,7 +52,7 @@ def monitor(step: Step) -> None:
     incident = step.run.incident
     alerts = cases.alerts_of(incident)
     cases.bind_targets(incident, alerts)
-    brief = _brief(step, answers.Triage)
+    brief = _brief(step, answers.Triage, alerts)
     with sharing(proof.new_look()):
         proof.adopt_state_checks(alerts)
         look = proof.observe(incident, alerts=alerts)
@@ -99,7 +100,8 @@ def analyst(step: Step) -> None:
             incident.refresh_from_db(fields=["root_cause"])
             earlier = incident.root_cause
         cause = f"{earlier}\n{checked.cause}" if earlier else checked.cause
-        fields = {"root_cause": cause, "certainty": checked.certainty, "rung": step.rung}
+        unrated = {} if earlier else incident_services.UNRATED
+        fields = {"root_cause": cause, "certainty": checked.certainty, "rung": step.rung, **unrated}
         rawsql.change(Incident, fields, "id = {}", incident.pk)
         services.add_step(step.run, Step.Agent.HEALER, focus=step.focus, known_open=True)
 
@@ -263,10 +265,21 @@ def communicate(step: Step) -> None:
             _say(step, {"told": False}, "")
 
 
-def _brief(step: Step, answer: type[A], **context: Any) -> Brief[A]:
+def summarize(step: Step) -> None:
+    """The postmortem's paragraph, which a person asked for. Whether it holds is asked when it is shown."""
+    incident = step.run.incident
+    told = postmortem.of(incident, outputs=False)
+    plain = {"summary": postmortem.template(incident, told), "verdict": incident.verdict or postmortem.OPEN}
+    brief = _brief(step, answers.PostmortemSummary, facts=postmortem.facts(told), plain=plain)
+    answer = reasoners.think(step, replace(brief, tools=()))
+    with transaction.atomic():
+        _say(step, answer.model_dump(), "wrote the postmortem's summary")
+
+
+def _brief(step: Step, answer: type[A], alerts: list[Episode] | None = None, /, **context: Any) -> Brief[A]:
     return Brief(
         agent=step.agent,
-        case=cases.build(step.run.incident, step.focus),
+        case=cases.build(step.run.incident, step.focus, alerts),
         answer=answer,
         tools=tuple(available()),
         context=context,

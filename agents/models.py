@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from agents.chart_models import Chart
 from agents.kinds import MENDING, ActionKind
 from incidents import rawsql
 from incidents.models import Incident, Target
@@ -49,6 +50,7 @@ class Step(QueueRow):
         EXECUTOR = "executor"
         PROOF = "proof"
         COMMUNICATOR = "communicator"
+        POSTMORTEM = "postmortem"
 
     run = models.ForeignKey(CrewRun, models.CASCADE, related_name="steps")
     agent = models.CharField(max_length=12, choices=Agent.choices)
@@ -90,6 +92,10 @@ class Step(QueueRow):
 
     def __str__(self) -> str:
         return f"{self.agent} {self.number} of run {self.run_id}"
+
+    @property
+    def incident(self) -> Incident:
+        return self.run.incident
 
 
 class ToolCall(models.Model):
@@ -266,6 +272,9 @@ class Action(models.Model):
         indexes = [
             models.Index(fields=["target", "-executing_at"], name="changes_of_target"),
             models.Index(fields=["alert_name", "kind", "-executing_at"], name="changes_for_alert"),
+            models.Index(
+                fields=["incident"], condition=Q(by_person=True, helped=True), name="approved_and_helped"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -399,6 +408,7 @@ __all__ = [
     "ActionKind",
     "Autonomy",
     "Breaker",
+    "Chart",
     "CrewRun",
     "Guard",
     "MaintenanceWindow",

@@ -11,22 +11,25 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from agents import counts, ledger
+from agents import again, counts, ledger
 from agents.actions import TargetState, digest
 from agents.models import Action, ActionKind, CrewRun, Guard, Rejection, Step
 from agents.rules import Decision
-from incidents import rawsql, tally
+from incidents import rawinsert, rawsql, tally
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Target
-from incidents.queue import State, hint
+from incidents.queue import State, hint, may_go_on_with
 from incidents.redaction import clean
 
 Status = Incident.Status
 # A Healer's step that waits for an alert to heal itself.
 WAITS: dict[str, Any] = {"state": State.WAITING, "waits_since__isnull": False}
 
+LIVE = (State.WAITING, State.RUNNING)
+
+TELLERS = (Step.Agent.COMMUNICATOR, Step.Agent.POSTMORTEM)  # they do nothing but that, also after the end
+
 LAST_RUN = "SELECT COALESCE(MAX(number), 0) FROM agents_crewrun WHERE incident_id = {}"
-LAST_STEP = "SELECT COALESCE(MAX(number), 0) FROM agents_step WHERE run_id = {} AND agent = {}"
 OPEN_ACTION = "SELECT id FROM agents_action WHERE incident_id = {} AND status {}"
 BOTH = """
 SELECT incident.status, run.finished_at FROM incidents_incident incident
@@ -51,6 +54,10 @@ class CannotAsk(Exception):
     """There is nothing to ask again; the message says why."""
 
 
+class CannotInvestigate(Exception):
+    """There is nothing to investigate again, or it is being done; the message says why."""
+
+
 @transaction.atomic
 def start_run(incident_id: int) -> CrewRun | None:
     """Begin the crew's work on a new incident; None when it is under way or over."""
@@ -59,12 +66,44 @@ def start_run(incident_id: int) -> CrewRun | None:
         incident, Status.INVESTIGATING, actor="crew", text="the crew takes it up"
     ):
         return None
+    return _begin_run(incident)
+
+
+def _begin_run(incident: Incident) -> CrewRun:
+    """A run of an incident that is locked; the one before, if it goes on, ends."""
     last = _count(LAST_RUN, incident.pk)
-    if last:  # the incident came back
-        finish_run(incident)
+    if last:  # the incident came back, or is looked at again
+        finish_run(incident, "another look began")
     run = CrewRun(incident=incident, number=last + 1)
-    rawsql.insert([run])
+    rawinsert.insert([run])
     add_step(run, Step.Agent.MONITOR, known_open=True)
+    return run
+
+
+@transaction.atomic
+def investigate_again(incident: Incident, *, by: str) -> CrewRun:
+    """A person wants the crew to look anew: at an open incident that is only watched, or at one that is over.
+
+    That one is opened again. CannotInvestigate where the crew is at it, a change is under way or being
+    judged, a person has it, or it is over for good: fixed, or ended by a person, and its alert is silent.
+    """
+    incident = lock_incident(incident.pk)
+    was_over = incident.status == Status.CLOSED
+    late = incident.actions.filter(status=Action.Status.AWAITING_APPROVAL, expires_at__lte=timezone.now())
+    for action in late.select_related("incident", "target"):
+        expire(action)
+        incident.status = action.incident.status
+    if (why := again.why_not(incident)) is not None:
+        raise CannotInvestigate(why)
+    text = "wants another look"
+    incident_services.record(incident, Event.Kind.INVESTIGATE, by, text, {"opened": was_over})
+    if not was_over:
+        incident_services.transition(incident, Status.INVESTIGATING, actor=by, text=text)
+        return _begin_run(incident)
+    incident_services.reopen(incident, actor=by, text=text)
+    incident_services.end_when_all_resolved(incident, actor="crew")  # no sender will say it again
+    run = start_run(incident.pk)
+    assert run is not None  # it is locked, and new
     return run
 
 
@@ -88,15 +127,15 @@ def add_step(
     step = Step(
         run=run,
         agent=agent,
-        number=_count(LAST_STEP, run.pk, agent.value) + 1,
         due_at=now + timedelta(seconds=after),
         hinted_at=None if after else now,  # or a sweep would hint a whole backlog again
         output=output,
         focus=focus,
         asked_by=asked_by[:150],
     )
-    rawsql.insert([step])
-    if not after:
+    mine = not after and may_go_on_with(step)
+    rawinsert.append(step, "run", "agent")
+    if not after and not mine:
         hint(Step, step.pk)
     return step
 
@@ -162,20 +201,20 @@ def _hurry(run: CrewRun, target: Target, by: str) -> Step | None:
 
 def _at_work(run: CrewRun) -> QuerySet[Step]:
     """The steps of an Analyst or a Healer that are not done."""
-    live = run.steps.filter(state__in=(State.WAITING, State.RUNNING))
+    live = run.steps.filter(state__in=LIVE)
     return live.filter(agent__in=(Step.Agent.ANALYST, Step.Agent.HEALER))
 
 
 @transaction.atomic
-def finish_run(incident: Incident) -> None:
+def finish_run(incident: Incident, why: str = "the incident was closed") -> None:
     """End an incident's open run: what waits in it is over, what is being executed is not touched."""
     now = timezone.now()
     for run in incident.runs.filter(finished_at=None):
         CrewRun.objects.filter(pk=run.pk).update(finished_at=now)  # first: nobody appends to it from now on
-        run.steps.filter(state=State.WAITING).exclude(agent=Step.Agent.COMMUNICATOR).update(
-            state=State.DONE, error="the incident was closed", finished_at=now
+        run.steps.filter(state=State.WAITING).exclude(agent__in=TELLERS).update(
+            state=State.DONE, error=why, finished_at=now
         )
-    withdraw_open(incident, "the incident was closed")
+    withdraw_open(incident, why)
 
 
 def withdraw_open(incident: Incident, why: str, **fields: Any) -> None:

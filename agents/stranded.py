@@ -46,8 +46,8 @@ def _stranded() -> QuerySet[CrewRun]:
     live = Step.objects.filter(run=OuterRef("pk"), state__in=LIVE)
     executing = live.filter(agent=Step.Agent.EXECUTOR)
     ahead = Action.objects.filter(step__run=OuterRef("pk"), status__in=GOING_AHEAD)
-    # A Communicator wakes nothing; and a watch rests while the incident is acting.
-    resting = ~Exists(live.exclude(agent=Step.Agent.COMMUNICATOR)) | Q(incident__status=Status.ACTING)
+    # Who tells wakes nothing; and a watch rests while the incident is acting.
+    resting = ~Exists(live.exclude(agent__in=services.TELLERS)) | Q(incident__status=Status.ACTING)
     idle = Q(finished_at=None) & ~Q(incident__status__in=(Status.NEW, Status.CLOSED)) & resting
     return CrewRun.objects.filter(~Exists(executing), idle | Exists(ahead))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from celery import shared_task
 
 from agents import advance as machine
-from agents import contested, services, stranded
-from agents.models import Step
+from agents import chart, contested, services, stranded
+from agents.models import Chart, Step
 from incidents import turns
 from incidents.queue import sweep
 
@@ -28,11 +28,17 @@ def settle_contested(episode_id: int) -> None:
 
 
 @shared_task
+def keep_chart(pk: int) -> None:
+    chart.keep(pk)
+
+
+@shared_task
 def sweep_crew() -> None:
     """Repeat the hints of steps that wait; begin and settle what a lost signal left."""
     if not turns.take_sweep("sweep_crew"):
         return
     sweep(Step)
+    sweep(Chart)
     machine.start_waiting_runs()
     stranded.settle_all()
     contested.hint_due()

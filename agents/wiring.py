@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from agents import advance, audit, crew, health, outcomes, reconcile, services
+from agents import advance, audit, chart, crew, health, outcomes, reconcile, rehearsal, services, week
 from incidents import broker, jobs, memory, signals
 from incidents.memory import bookshelf
 from incidents.models import Incident
@@ -28,6 +28,9 @@ def connect() -> None:
     polled = settings.RECONCILE_SECONDS if settings.ALERTMANAGER_URL else None
     jobs.register(reconcile.JOB, lambda renew: reconcile.run(), every=polled)
     jobs.register(audit.JOB, lambda renew: audit.run(), every=audit.EVERY_SECONDS)
+    weekly = week.EVERY_SECONDS if settings.WEEKLY_REPORT else None
+    jobs.register(week.JOB, lambda renew: week.run(), every=weekly)
+    jobs.register(rehearsal.JOB, lambda renew: rehearsal.end_due(), every=rehearsal.EVERY_SECONDS)
     jobs.register("rebuild_memory", memory.rebuild)
     read = bookshelf.EVERY_SECONDS if settings.RUNBOOKS_DIR else None
     jobs.register(bookshelf.JOB, bookshelf.run, every=read)
@@ -60,3 +63,4 @@ def _facts(sender: Any, incident: Incident, **_: Any) -> dict[str, Any]:
 
 def _closed(sender: Any, incident_id: int, **_: Any) -> None:
     advance.close_run(incident_id)
+    chart.keep_later(incident_id)

@@ -12,3 +12,6 @@ class IncidentsConfig(AppConfig):
 
     def ready(self) -> None:
         hide_everywhere(own_secrets(settings))
+        from incidents import accounts  # noqa: PLC0415 it needs the models
+
+        accounts.connect()

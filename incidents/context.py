@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
@@ -29,6 +29,8 @@ class Origin(NamedTuple):
 
 NOTHING = About()
 current: ContextVar[About] = ContextVar("about", default=NOTHING)
+# Who makes the request that is being answered: a function, for nobody is looked up who is not asked for.
+person: ContextVar[Callable[[], str] | None] = ContextVar("person", default=None)
 
 
 @contextmanager

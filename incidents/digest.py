@@ -1,7 +1,7 @@
 """What comes in quiet hours and can wait does, and is told in one message to each channel afterwards.
 
-Only what interrupts, about a critical, does not wait. It takes along what was held of its incident before,
-so an incident's messages keep their order.
+Only what interrupts, about a critical, does not wait, and a person's call for help. It takes along what was
+held of its incident before, so an incident's messages keep their order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from incidents.quiet import quiet_until
 from incidents.wording import incident_link, people_time
 
 Kind = Notification.Kind
-INTERRUPTS = (Kind.OPENED, Kind.DECISION, Kind.ENDED, Kind.ESCALATION)
+INTERRUPTS = (Kind.OPENED, Kind.DECISION, Kind.ENDED, Kind.ESCALATION, Kind.CALL)
 UNFIXED = (Verdict.NOT_FIXED, Verdict.RELAPSED, Verdict.UNKNOWN)
 # So long a digest waits for those that were held for it, and that workers take up at the same moment.
 GATHER = timedelta(seconds=2)
@@ -42,7 +42,7 @@ def hold(row: Notification) -> bool:
 
 def _interrupts(row: Notification) -> bool:
     is_critical = row.incident is not None and row.incident.severity_class == "critical"
-    return is_critical and row.kind in INTERRUPTS
+    return row.kind == Kind.CALL or (is_critical and row.kind in INTERRUPTS)
 
 
 def _joins(row: Notification, held_until: datetime) -> bool:

@@ -1,7 +1,8 @@
 """A critical that nobody answers is told to the next channel, and so on; at last to the first ones again.
 
 A row a level is stored when the critical is told first. What it says, and whether it is needed at all, is
-found out when it is due. An answer: acknowledged, taken over, annotated, or an action approved or rejected.
+found out when it is due. An answer: acknowledged, taken over, annotated, rated, noted, or an action approved
+or rejected. A person need not wait for that: `call`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ from incidents.channels import NO_CHANNEL, levels
 from incidents.models import Event, Incident, Notification
 from incidents.queue import State
 from incidents.redaction import clean
-from incidents.wording import headline, incident_link, people_time
+from incidents.wording import headline, incident_link, people_time, standing
 
 ANSWERS = (
     Event.Kind.ACKNOWLEDGED,
     Event.Kind.TAKEN_OVER,
     Event.Kind.ANNOTATED,
+    Event.Kind.RATED,
+    Event.Kind.NOTED,
     Event.Kind.APPROVED,
     Event.Kind.REJECTED,
 )
 LOOK_AGAIN = timedelta(seconds=10)
+CALLER = 30  # characters of a caller's name in a headline
 Kind = Notification.Kind
 
 
@@ -47,6 +51,39 @@ def rows(incident: Incident, transition: str, *, now: datetime) -> list[Notifica
         for number, names in enumerate(levels()[1:], start=1)
         for name in names
     ]
+
+
+def call(incident: Incident, *, by: str, why: str) -> list[Notification]:
+    """One for each channel beyond the first level (where there is no other: of the first), not saved, of an
+    incident that a person wants others at. Who would be told later, because nobody answers, is told now.
+    """
+    first, *further = levels()
+    names = dict.fromkeys(name for each in further or [first] for name in each)
+    number = incident.events.filter(kind=Event.Kind.ESCALATED).count() + 1
+    lines = [
+        f"{by} calls for help: {why}" if why else f"{by} calls for help.",
+        f"It stands: {standing(incident)}.",
+        incident.description,
+        f"Cause ({incident.certainty}): {incident.root_cause}" if incident.root_cause else "",
+        incident_link(incident),
+    ]
+    return [
+        Notification(
+            incident=incident,
+            kind=Kind.CALL,
+            dedup_key=f"{incident.pk}:call:{number}:{name}",
+            channel=name,
+            title=clean(headline(incident, f"{by[:CALLER]} calls for help")),
+            body=clean("\n".join(filter(None, lines))),
+        )
+        for name in names or [NO_CHANNEL]
+    ]
+
+
+def is_calling(incident: Incident) -> bool:
+    """Whether a person's call is on its way to a channel that has not refused it."""
+    live = incident.notifications.filter(kind=Kind.CALL, state__in=(State.WAITING, State.RUNNING))
+    return live.filter(attempts=0).exists()
 
 
 def words(row: Notification) -> tuple[str, str] | None:
@@ -77,8 +114,11 @@ def _over(row: Notification, incident: Incident) -> str | None:
         return "the settings name it no more"
     if incident.status == Incident.Status.CLOSED:
         return "the incident is closed"
-    newer = incident.notifications.filter(kind=Kind.ESCALATION, created_at__gt=row.created_at)
-    return "it opened again" if newer.exists() else answered(incident, row.created_at)
+    newer = incident.notifications.filter(created_at__gt=row.created_at)
+    if newer.filter(kind=Kind.CALL).exists():
+        return "a person called everybody"
+    opened_again = newer.filter(kind=Kind.ESCALATION).exists()
+    return "it opened again" if opened_again else answered(incident, row.created_at)
 
 
 def _due_at(row: Notification, now: datetime) -> datetime:

@@ -8,55 +8,13 @@ from typing import ClassVar, Self
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
-from django.utils.crypto import constant_time_compare
 
+from incidents.literal import Literal
 from incidents.memory_models import MemoryEntry, Problem
 from incidents.queue import QueueRow
-from incidents.server_models import FailureCounter, Job, Turn
+from incidents.server_models import Delivery, FailureCounter, Job, Role, Tally, TallyChange, Token, Turn
 
 SEVERITIES = ("critical", "warning", "info", "other")
-
-
-class Role(models.TextChoices):
-    """What a token may do. Each includes what `viewer` reads, but `ingest`, which only posts alerts."""
-
-    INGEST = "ingest"
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    ADMIN = "admin"
-
-
-class Token(models.Model):
-    """An API token. Only its SHA-256 is kept; the token is shown once."""
-
-    name = models.CharField(max_length=100, unique=True)
-    role = models.CharField(max_length=8, choices=Role.choices)
-    source = models.CharField(max_length=100, default="alertmanager", help_text="Names the sender of alerts")
-    digest = models.CharField(max_length=64, unique=True, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
-    revoked_at = models.DateTimeField(null=True, blank=True)
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.role})"
-
-    def matches(self, digest: str) -> bool:
-        return self.revoked_at is None and constant_time_compare(self.digest, digest)
-
-
-class Delivery(models.Model):
-    """One request to `/alert`, byte for byte."""
-
-    received_at = models.DateTimeField(default=timezone.now, db_index=True)
-    source = models.CharField(max_length=100)
-    body = models.BinaryField()
-    alerts = models.PositiveIntegerField(help_text="Accepted alerts")
-    quarantined = models.JSONField(default=list, help_text="What could not be read: index and reason")
-
-    class Meta:
-        verbose_name_plural = "deliveries"
-
-    def __str__(self) -> str:
-        return f"delivery {self.pk} from {self.source}"
 
 
 class Target(models.Model):
@@ -100,12 +58,20 @@ RESOLUTION_STATUS: dict[str | None, str] = {
 }
 
 
+class Rating(models.TextChoices):
+    """What a person says of the crew's cause."""
+
+    RIGHT = "right", "right"
+    PARTLY = "partly", "partly right"
+    WRONG = "wrong", "wrong"
+
+
 class IncidentQuerySet(models.QuerySet["Incident"]):
     def unresolved(self) -> Self:
-        return self.exclude(status="closed")
+        return self.exclude(status=Literal("closed"))
 
     def closed(self) -> Self:
-        return self.filter(status="closed")
+        return self.filter(status=Literal("closed"))
 
     def with_systems(self) -> Self:
         """Ready for `affected_systems` without a query a row."""
@@ -136,21 +102,23 @@ class Incident(models.Model):
             {Status.AWAITING_APPROVAL, Status.ACTING, Status.PROVING, Status.CLOSED}
         ),
         Status.ACTING: frozenset({Status.AWAITING_APPROVAL, Status.PROVING, Status.CLOSED}),
-        Status.PROVING: frozenset({Status.AWAITING_APPROVAL, Status.ACTING, Status.CLOSED}),
+        Status.PROVING: frozenset(
+            {Status.INVESTIGATING, Status.AWAITING_APPROVAL, Status.ACTING, Status.CLOSED}
+        ),
         Status.CLOSED: frozenset({Status.NEW}),
     }
     WAITING_FOR: ClassVar[dict[str, str]] = {Status.AWAITING_APPROVAL: "approval", Status.PROVING: "proof"}
 
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.NEW, editable=False)
     verdict = models.CharField(  # noqa: DJ001 no verdict is null, not ""
-        max_length=24, choices=Verdict.choices, null=True, blank=True, editable=False, db_index=True
+        max_length=24, choices=Verdict.choices, null=True, blank=True, editable=False
     )
     source = models.CharField(max_length=100, editable=False)
-    alert_name = models.CharField(max_length=200, db_index=True, editable=False)
+    alert_name = models.CharField(max_length=200, editable=False)
     description = models.TextField(editable=False)
     severity = models.CharField(max_length=60, editable=False, help_text="As it was sent")
     severity_class = models.CharField(max_length=8, editable=False)
-    target = models.ForeignKey(Target, models.SET_NULL, null=True, blank=True, editable=False)
+    target = models.ForeignKey(Target, models.SET_NULL, null=True, blank=True, editable=False, db_index=False)
     previous = models.ForeignKey(
         "self", models.SET_NULL, null=True, blank=True, editable=False, help_text="The last of its kind"
     )
@@ -197,6 +165,16 @@ class Incident(models.Model):
     human_note = models.TextField("note", blank=True, default="")
     annotated_by = models.CharField(max_length=150, blank=True, default="", editable=False)
     annotated_at = models.DateTimeField(null=True, editable=False)
+    rating = models.CharField(  # noqa: DJ001 not rated is null, not ""
+        max_length=8,
+        choices=Rating.choices,
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="A person's word on the crew's cause as it stands",
+    )
+    rated_by = models.CharField(max_length=150, blank=True, default="", editable=False)
+    rated_at = models.DateTimeField(null=True, editable=False)
 
     objects = IncidentQuerySet.as_manager()
 
@@ -210,11 +188,24 @@ class Incident(models.Model):
         ]
         indexes = [
             models.Index(fields=["opened_at"], name="incidents_by_time"),
+            # Each filter of a list has the newest first: a rare value among a million is found at once.
+            models.Index(fields=["verdict", "id"], name="incidents_by_verdict"),
+            models.Index(fields=["severity_class", "id"], name="incidents_by_severity"),
+            models.Index(fields=["source", "id"], name="incidents_by_source"),
+            models.Index(fields=["alert_name", "id"], name="incidents_by_alert"),
+            models.Index(fields=["target", "id"], name="incidents_by_target"),
             models.Index(fields=["status"], condition=~Q(status="closed"), name="open_incidents"),
             models.Index(fields=["target"], condition=~Q(status="closed"), name="open_by_target"),
             models.Index(
                 fields=["alert_name", "-closed_at"], condition=Q(status="closed"), name="closed_by_alert"
             ),
+            # All that is summed over a time: the rows themselves are long.
+            models.Index(
+                fields=["closed_at", "verdict", "alert_name", "resolution_seconds"],
+                condition=Q(closed_at__isnull=False),
+                name="ended_incidents",
+            ),
+            models.Index(fields=["closed_at"], condition=Q(rating="wrong"), name="rated_wrong"),
         ]
 
     def __str__(self) -> str:
@@ -359,6 +350,10 @@ class Event(models.Model):
         ACKNOWLEDGED = "acknowledged"
         TAKEN_OVER = "taken_over"
         GIVEN_BACK = "given_back"
+        RATED = "rated"
+        NOTED = "noted"
+        ESCALATED = "escalated"
+        INVESTIGATE = "investigate", "investigate again"
         NOTIFIED = "notified"
         PAUSED = "paused"
         RESUMED = "resumed"
@@ -366,6 +361,11 @@ class Event(models.Model):
         RECURRED = "recurred"
         PROBLEM = "problem"
         TOKEN = "token"  # noqa: S105 the name of an event
+        ACCOUNT = "account"
+        LOGIN = "login"
+        REQUESTED = "requested"
+        RETRIED = "retried"
+        GIVEN_UP = "given_up"
 
     incident = models.ForeignKey(Incident, models.CASCADE, null=True, related_name="events")
     at = models.DateTimeField(default=timezone.now)
@@ -395,6 +395,7 @@ class Notification(QueueRow):
         UPDATE = "update"
         ESCALATION = "escalation", "nobody answered"
         DIGEST = "digest", "what quiet hours held"
+        CALL = "call", "a person calls for help"
 
     incident = models.ForeignKey(Incident, models.CASCADE, null=True, related_name="notifications")
     kind = models.CharField(max_length=10, choices=Kind.choices)
@@ -429,28 +430,6 @@ class Notification(QueueRow):
         return self.title
 
 
-class Tally(models.Model):
-    """What was ever counted of one series, but for the `TallyChange`s that are not folded in yet."""
-
-    series = models.TextField(unique=True, help_text="JSON: a name and the values of its labels")
-    amount = models.BigIntegerField(help_text="In the series' own unit, a whole number")
-
-    class Meta:
-        verbose_name_plural = "tallies"
-
-    def __str__(self) -> str:
-        return self.series
-
-
-class TallyChange(models.Model):
-    """What one transaction added to several series: an insert, so that nobody waits for anybody."""
-
-    amounts = models.TextField(help_text="JSON: a list of (series, amount)")
-
-    def __str__(self) -> str:
-        return self.amounts
-
-
 __all__ = [
     "RESOLUTION_STATUS",
     "SEVERITIES",
@@ -466,6 +445,7 @@ __all__ = [
     "MemoryEntry",
     "Notification",
     "Problem",
+    "Rating",
     "Role",
     "Tally",
     "TallyChange",

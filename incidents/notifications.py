@@ -6,6 +6,7 @@ characters say it all, for they are what a locked phone shows.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from opentelemetry.trace import Span, SpanKind
 
-from incidents import digest, escalation, rawsql, services, tally, tracing
+from incidents import digest, escalation, rawinsert, rawsql, services, tally, tracing
 from incidents.channels import NO_CHANNEL, channels, url_of
 from incidents.inert import as_markdown, inert, reads_markdown, words_only
 from incidents.models import Event, Incident, Notification
@@ -80,7 +81,7 @@ def tell(incident: Incident, kind: Kind, *, title: str, body: Body, transition: 
     `body`: the words, or what makes them for a channel, by its name.
     """
     rows = _rows(incident, kind, title=title, body=body, transition=transition, due_at=timezone.now())
-    for pk in rawsql.put(rows, UNLESS_SENT):
+    for pk in rawinsert.put(rows, UNLESS_SENT):
         hint(Notification, pk)
 
 
@@ -225,7 +226,7 @@ def _message(row: Notification) -> Message | None:
         words = escalation.words(row)
     elif digest.hold(row):
         words = None
-    elif (until := _behind(row)) is not None:
+    elif row.kind != Kind.CALL and (until := _behind(row)) is not None:
         row.postpone(seconds=max(1.0, (until - timezone.now()).total_seconds() + 1.0))
         words = None
     else:
@@ -248,6 +249,24 @@ def _wake(channel: str) -> None:
     """The channel takes messages again: what failed or waited for that is due now."""
     waiting = Notification.objects.filter(TRIED, channel=channel, state=State.WAITING)
     waiting.filter(due_at__gt=timezone.now()).update(due_at=timezone.now(), hinted_at=None)
+
+
+def send_test(channel: str, *, by: str) -> None:
+    """Send a word to a channel now, by the road of all messages.
+
+    NotifyError says what came back when it did not take it; the URL, a secret, is not in that.
+    """
+    url = url_of(channel)
+    if url is None:
+        raise NotifyError("this channel is not in the settings", permanent=True)
+    heard = apprise.LogCapture(level=logging.WARNING, fmt="%(message)s")  # type: ignore[no-untyped-call]
+    with heard as warnings:
+        try:
+            _send(url, "A test from homelab", f"{by} wants to see that messages arrive here.", words=False)
+        except NotifyError as error:
+            said = " ".join(clean(warnings.getvalue()).split())
+            raise NotifyError(f"{error}: {said}" if said else str(error)) from error
+    services.record(None, Event.Kind.REQUESTED, by, f"sent a test message to {channel}")
 
 
 def _send(url: str, title: str, body: str, *, words: bool) -> None:

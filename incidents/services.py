@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
-from incidents import counts, memory, rawsql, signals, tally
-from incidents.models import Event, Incident, MemoryEntry, Verdict
+from incidents import counts, escalation, events, memory, queue, rawinsert, rawsql, signals, tally
+from incidents.channels import NO_CHANNEL
+from incidents.models import (
+    RESOLUTION_STATUS,
+    Event,
+    Incident,
+    MemoryEntry,
+    Notification,
+    Rating,
+    Verdict,
+)
 from incidents.queue import hint
-from incidents.redaction import clean, clean_tree
+from incidents.redaction import clean
 
-logger = logging.getLogger(__name__)
-LOGGED_LENGTH = 300
 PROVED = (Verdict.VERIFIED, Verdict.CLEARED_BEFORE_ACTION)
+# With another cause of the crew's: what was said of the one before holds no more.
+UNRATED: dict[str, Any] = {"rating": None, "rated_by": "", "rated_at": None}
+
+
+record = events.record
 
 
 class IllegalTransition(ValueError):
     """The status table has no such edge: a mistake of the program, not of a race."""
-
-
-def record(
-    incident: Incident | None, kind: Event.Kind, actor: str, text: str, data: dict[str, Any] | None = None
-) -> Event:
-    """Add to the timeline. Once it is committed, it is a line in the log, too."""
-    cleaned = {"text": clean(text), "data": clean_tree(data or {})}
-    event = Event(incident=incident, kind=kind, actor=actor, **cleaned)
-    rawsql.insert([event])
-    transaction.on_commit(partial(_log, event), robust=True)
-    return event
-
-
-def _log(event: Event) -> None:
-    about = {"incident_id": event.incident_id, "request_id": event.incident and event.incident.request_id}
-    text = event.text[:LOGGED_LENGTH]
-    logger.info("%s by %s: %s", event.kind, event.actor, text, extra={"event": event.kind, **about})
 
 
 @transaction.atomic(savepoint=False)  # most callers have a transaction, and none goes on after an error here
@@ -99,7 +92,7 @@ def close(
     if won:
         tally.add(counts.judged(incident, None))
         end_groups(incident)
-        remember(incident)
+        remember_again(incident.pk)  # read anew: a person may have said something since
         signals.incident_closed.send(Incident, incident_id=incident.pk)
     return won
 
@@ -200,6 +193,57 @@ def give_back(incident: Incident, *, by: str) -> bool:
 
 
 @transaction.atomic
+def rate(incident: Incident, *, by: str, rating: Rating) -> bool:
+    """A person's word on the crew's cause; the last one counts. What is not right is remembered as no cause.
+
+    False when the crew gave no cause, or another one since the incident was read: that is not rated.
+    """
+    if not incident.root_cause:
+        return False
+    said = {"rating": rating, "rated_by": by}
+    rows = Incident.objects.filter(pk=incident.pk, root_cause=incident.root_cause)
+    if not rows.exclude(**said).update(**said, rated_at=timezone.now()):
+        return rows.exists()  # said twice
+    text = f"the crew's cause is {Rating(rating).label}"
+    record(incident, Event.Kind.RATED, by, text, {"rating": rating, "cause": incident.root_cause})
+    incident.refresh_from_db(fields=[*said, "rated_at"])
+    remember_again(incident.pk)
+    return True
+
+
+def add_note(incident: Incident, *, by: str, text: str) -> Event:
+    """A line of the timeline, of an incident that is open or over; any number. ValueError when it is empty.
+
+    It stays in the timeline: what the memory is to learn is `annotate`'s note.
+    """
+    if not text.strip():
+        raise ValueError("a note wants words")
+    return record(incident, Event.Kind.NOTED, by, text.strip())
+
+
+@transaction.atomic
+def escalate(incident: Incident, *, by: str, why: str = "") -> bool:
+    """A person wants others at it, now: every further level is told at once, also in quiet hours, and
+    whether somebody has answered or not. Who would be told later, because nobody answers, is told now.
+
+    False when the incident is closed, or such a call is on its way.
+    """
+    locked = Incident.objects.select_for_update(of=("self",)).select_related("target").get(pk=incident.pk)
+    if locked.status == Incident.Status.CLOSED or escalation.is_calling(locked):
+        return False
+    why = clean(why.strip())
+    rows = escalation.call(locked, by=by, why=why)
+    rawinsert.insert(rows)
+    for row in rows:
+        hint(Notification, row.pk)
+    channels = [row.channel for row in rows if row.channel != NO_CHANNEL]
+    told = f"calls {', '.join(channels)}" if channels else "there is nobody to call: NOTIFY_URLS is not set"
+    text = f"{told}: {why}" if why else told
+    record(locked, Event.Kind.ESCALATED, by, text, {"channels": channels})
+    return True
+
+
+@transaction.atomic
 def annotate(
     incident: Incident,
     *,
@@ -224,6 +268,16 @@ def annotate(
     return incident
 
 
+@transaction.atomic
+def resolve(incident: Incident, *, by: str, note: str | None = None) -> bool:
+    """A person says that it is over, whatever the crew makes of it; False when it is resolved already."""
+    found = Incident.objects.select_for_update(of=("self",)).get(pk=incident.pk)
+    if RESOLUTION_STATUS[found.verdict] == RESOLUTION_STATUS[Verdict.RESOLVED_BY_HUMAN]:
+        return False
+    annotate(found, by=by, note=note, verdict=Verdict.RESOLVED_BY_HUMAN)
+    return True
+
+
 def _human_verdict(incident: Incident, verdict: Verdict, by: str) -> None:
     if verdict not in (Verdict.FALSE_ALARM, Verdict.RESOLVED_BY_HUMAN):
         raise ValueError(f"a person gives false_alarm or resolved_by_human, not {verdict}")
@@ -236,3 +290,27 @@ def _human_verdict(incident: Incident, verdict: Verdict, by: str) -> None:
         record(incident, Event.Kind.STATUS, by, f"{before} → {verdict}", {"verdict": verdict})
         incident.refresh_from_db()
         tally.add(counts.judged(incident, before, seconds))
+
+
+@transaction.atomic
+def retry(row: queue.QueueRow, *, by: str) -> bool:
+    """A person lets a dead row live again; False when it is not dead."""
+    won = queue.retry(row)
+    if won:
+        _said_of_dead(row, Event.Kind.RETRIED, by, "tries again")
+    return won
+
+
+@transaction.atomic
+def give_up(row: queue.QueueRow, *, by: str) -> bool:
+    """A person lets a dead row rest, so that nobody is told of it any more; False when it is not dead."""
+    won = queue.give_up(row, by=by)
+    if won:
+        _said_of_dead(row, Event.Kind.GIVEN_UP, by, "gives up")
+    return won
+
+
+def _said_of_dead(row: queue.QueueRow, kind: Event.Kind, by: str, does: str) -> None:
+    what = row._meta.verbose_name
+    data = {"row": row._meta.label, "id": row.pk, "error": row.error}
+    record(getattr(row, "incident", None), kind, by, f"{does}: {what} {row.pk}, {row}", data)

@@ -8,9 +8,26 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.utils import timezone
 
-from incidents.models import Incident, Target
+from incidents.models import Incident, Target, Verdict
 
 FIRST_LINE = 90
+LOGS_AROUND = timedelta(minutes=15)
+# What `resolution_status` reads as for people.
+RESOLUTION = {
+    "in_progress": "Worked on",
+    "resolved": "Resolved",
+    "attempted": "Tried, not proven",
+    "escalated": "Needs you",
+}
+WAITS = {"approval": "Needs your yes", "proof": "Watching for proof", "model": "Waiting for the model"}
+ENDED = {
+    Verdict.VERIFIED: "Fixed, proven",
+    Verdict.CLEARED_BEFORE_ACTION: "Over by itself",
+    Verdict.RESOLVED_BY_HUMAN: "Resolved by a person",
+    Verdict.NOT_FIXED: "Needs you: not fixed",
+    Verdict.RELAPSED: "Needs you: came back",
+    Verdict.FALSE_ALARM: "False alarm",
+}
 SHORT_SEVERITY = {"critical": "CRIT", "warning": "WARN", "info": "INFO", "other": "NOTE"}
 
 
@@ -29,6 +46,19 @@ def headline(
     start = f"{SHORT_SEVERITY[incident.severity_class]} {what}{incident.alert_name}"
     room = FIRST_LINE - len(end)
     return (start if len(start) <= room else f"{start[: room - 1]}…") + end
+
+
+def standing(incident: Incident, *, reader: str = "") -> str:
+    """How an incident stands, in the one phrase that people read everywhere. `reader`: who reads it."""
+    if incident.verdict == Verdict.UNKNOWN:
+        return "Tried, not proven" if incident.remediation_taken else "Ended, not proven"
+    if incident.verdict is not None:
+        return ENDED[Verdict(incident.verdict)]
+    if incident.taken_over_at is not None:
+        return "You have it" if incident.taken_over_by == reader else f"{incident.taken_over_by} has it"
+    if incident.waiting_for is not None:
+        return WAITS[incident.waiting_for]
+    return "Changing something" if incident.status == Incident.Status.ACTING else "Looking into it"
 
 
 def duration(span: timedelta) -> str:
@@ -51,6 +81,17 @@ def trace_link(incident: Incident) -> str | None:
     if template is None or incident.trace_id is None:
         return None
     return template.replace("{trace_id}", incident.trace_id)
+
+
+def log_link(incident: Incident) -> str | None:
+    """Where an incident's log lines are read; None when LOG_URL_TEMPLATE is not set."""
+    template: str | None = settings.LOG_URL_TEMPLATE
+    if template is None:
+        return None
+    over = (incident.closed_at or timezone.now()) + LOGS_AROUND
+    begin, end = (int(at.timestamp() * 1000) for at in (incident.started_at - LOGS_AROUND, over))
+    filled = template.replace("{incident_id}", str(incident.pk))
+    return filled.replace("{from}", str(begin)).replace("{to}", str(end))
 
 
 def incident_link(incident: Incident) -> str:

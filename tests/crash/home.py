@@ -20,6 +20,7 @@ from celery import current_app
 from django.test import Client
 from django.utils import timezone
 
+from agents import advance
 from agents import tasks as crew_tasks
 from agents.models import Step
 from incidents import broker, tasks
@@ -46,6 +47,7 @@ class Home:
         self.ahead = float(self._read("clock") or 0)
         broker.send = self._hinted  # type: ignore[assignment]
         _run_ahead(self)
+        _name_steps(self)
         self.tokens: dict[str, str] = json.loads(self._read(TOKENS) or "{}")
         self.began = self._read("began") or self._write("began", timezone.now().isoformat())
 
@@ -138,6 +140,17 @@ class Home:
     def _write(self, name: str, text: str) -> str:
         (self.directory / name).write_text(text)
         return text
+
+
+def _name_steps(home: Home) -> None:
+    """A worker goes on with what follows a step: that is another kind of work."""
+    work = advance._advance
+
+    def named(step: Step) -> None:
+        home.doing = f"advance {step.agent}"
+        work(step)
+
+    advance._advance = named
 
 
 def _run_ahead(home: Home) -> None:

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from agents import advance, wiring
 from agents.models import Action, Autonomy, Step
-from incidents import access, jobs, leases, memory, notifications, queue, quiet, tally
+from incidents import access, jobs, leases, memory, notifications, queue, quiet, services, tally
 from incidents.alertmanager import label_fingerprint
 from incidents.memory.keep import Given, keep
 from incidents.models import (
@@ -254,6 +254,27 @@ def can_wait(title: str) -> None:
     notifications.tell_once(None, Notification.Kind.UPDATE, title=title, body="it can wait", transition=title)
 
 
+def heard(home: Home) -> None:
+    """People say more than yes and no: what they think of the cause, that others shall come, that it is over,
+    and that the crew shall look again, and tell it in a model's words.
+    """
+    settings.REMEDIATION_MODE = "observe"
+    settings.ESCALATION_URLS = settings.NOTIFY_URLS
+    alert(home)
+    home.until(Incident.objects.exclude(root_cause=None).exists, "diagnosed")
+    on_incident(home, "rate", {"rating": "wrong"})
+    on_incident(home, "notes", {"text": "the disk is full"})
+    on_incident(home, "escalate", {"why": "I am away"})
+    on_incident(home, "resolve")
+    on_incident(home, "postmortem")
+    told = Step.objects.filter(agent=Step.Agent.POSTMORTEM, state=State.DONE)
+    home.until(told.exists, "the postmortem is told")
+    on_incident(home, "investigate-again")
+    home.until(Step.objects.filter(run__number=2, agent=Step.Agent.PROOF).exists, "looked at again")
+    home.ask("over", f"/api/v1/incidents/{Incident.objects.get().pk}/resolve")
+    home.until_quiet()
+
+
 def silent(home: Home) -> None:
     """The chat takes nothing, until a message is dead; a person tries it again, and then gives it up."""
     settings.REMEDIATION_MODE = "observe"
@@ -262,10 +283,10 @@ def silent(home: Home) -> None:
     if not home.has("gave up"):
         home.world("chat", 503)
     home.until(lambda: home.has("retried") or dead().exists(), "dead")
-    home.do("retried", lambda: [queue.retry(row) for row in dead()])
+    home.do("retried", lambda: [services.retry(row, by="robin") for row in dead()])
     given_up = Notification.objects.filter(error__startswith="given up")
     home.until(lambda: given_up.exists() or dead().exists(), "dead again")
-    home.do("gave up", lambda: [queue.give_up(row, by="robin") for row in dead()])
+    home.do("gave up", lambda: [services.give_up(row, by="robin") for row in dead()])
     home.world("chat", 200)
     on_incident(home, "annotate", {"verdict": "resolved_by_human"})
     home.until_quiet()
@@ -311,6 +332,7 @@ LIVES: dict[str, Life] = {
         recurred,
         stranded,
         slept,
+        heard,
         silent,
         polled,
         kept,

@@ -29,6 +29,7 @@ NAMES = (
     "unmodelled",
     "stranded",
     "slept",
+    "heard",
     "silent",
     "polled",
     "kept",
@@ -45,6 +46,7 @@ COMMITS = (
     "agents.crew.healer",
     "agents.crew.leave",
     "agents.crew.monitor",
+    "agents.crew.summarize",
     "agents.executor._begin",
     "agents.executor._conclude",
     "agents.executor._stop",
@@ -54,6 +56,7 @@ COMMITS = (
     "agents.pauses.lift",
     "agents.pauses.open_window",
     "agents.pauses.pause",
+    "agents.postmortem.asking.ask",
     "agents.proof.adopt_state_checks",
     "agents.reasoners.breaker.failed",
     "agents.reasoners.calls._settle",
@@ -63,6 +66,7 @@ COMMITS = (
     "agents.services.approve",
     "agents.services.ask_again",
     "agents.services.expire",
+    "agents.services.investigate_again",
     "agents.services.reject",
     "agents.services.start_run",
     "agents.stranded.settle",
@@ -72,6 +76,7 @@ COMMITS = (
     "incidents.access.revoke_token",
     "incidents.digest._joins",
     "incidents.digest.take_along",
+    "incidents.events.record",
     "incidents.intake._store",
     "incidents.intake.apply_alerts",
     "incidents.intake.settle_contested",
@@ -95,17 +100,21 @@ COMMITS = (
     "incidents.queue.QueueQuerySet.take_hints",
     "incidents.queue.QueueRow._write",
     "incidents.queue._release",
-    "incidents.queue.give_up",
-    "incidents.queue.retry",
     "incidents.services.acknowledge",
     "incidents.services.annotate",
+    "incidents.services.escalate",
     "incidents.services.give_back",
+    "incidents.services.give_up",
+    "incidents.services.rate",
+    "incidents.services.resolve",
+    "incidents.services.retry",
     "incidents.services.take_over",
     "incidents.tally._fold",
     "incidents.turns.give_back",
     "incidents.turns.take",
 )
-# These commit with whoever calls them: there is no moment between theirs and their caller's commit.
+# These commit with whoever calls them: there is no moment between theirs and their caller's commit. Or they
+# only read.
 INSIDE = {
     "agents.crew.go_on",
     "agents.crew.stand_back",
@@ -113,6 +122,7 @@ INSIDE = {
     "agents.services.finish_run",
     "agents.services.propose",
     "agents.services.settle_outcomes",
+    "incidents.finding.planned_by_value",
     "incidents.memory.sync.remember",
     "incidents.notifications.tell",
     "incidents.services.close",
@@ -121,7 +131,7 @@ INSIDE = {
     "incidents.services.transition",
 }
 # Said again by a person who heard no answer.
-REPEATED = {"annotated", "paused", "problem"}
+REPEATED = {"annotated", "noted", "paused", "problem", "retried"}
 # Depends on what was seen, and on what was overtaken by later news.
 VARYING = {"agent", "notified", "proof"}
 
