@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers, status
+from rest_framework import serializers
 from rest_framework.decorators import action as endpoint
 from rest_framework.mixins import RetrieveModelMixin
 from rest_framework.request import Request
@@ -15,6 +13,7 @@ from rest_framework.response import Response
 from agents import ledger
 from agents.models import Autonomy
 from incidents.access import caller
+from incidents.api.errors import MEDIA_TYPE, Conflict, HttpProblem
 from incidents.api.fields import RecordSerializer, UTCDateTimeField
 from incidents.api.views import Records
 
@@ -59,10 +58,8 @@ class AutonomySerializer(RecordSerializer):
         return ledger.offer_of(pair)
 
 
-class UndecidedSerializer(serializers.Serializer[Any]):
-    """409: there is nothing to decline, or nothing that can be raised; `detail` says why."""
-
-    detail = serializers.CharField()
+# 409: there is nothing to decline, or nothing that can be raised; `detail` says why.
+DECIDED = {200: AutonomySerializer, (409, MEDIA_TYPE): HttpProblem}
 
 
 @extend_schema(request=None)
@@ -76,7 +73,7 @@ class AutonomyViewSet(RetrieveModelMixin, Records):
     def get_queryset(self) -> QuerySet[Autonomy]:
         return ledger.with_record()
 
-    @extend_schema(responses={200: AutonomySerializer, 409: UndecidedSerializer})
+    @extend_schema(responses=DECIDED)
     @endpoint(detail=True, methods=["post"], url_path="raise")
     def lift(self, request: Request, pk: str) -> Response:
         """Ask no more: a yes given ahead, for this pair alone. One that acts alone stays as it was."""
@@ -87,7 +84,7 @@ class AutonomyViewSet(RetrieveModelMixin, Records):
         """Ask from now on, whatever the mode. One that was lowered stays as it was."""
         return self._decide(request, "lower")
 
-    @extend_schema(responses={200: AutonomySerializer, 409: UndecidedSerializer})
+    @extend_schema(responses=DECIDED)
     @endpoint(detail=True, methods=["post"])
     def decline(self, request: Request, pk: str) -> Response:
         """Go on asking; offered again after 30 days, or when twice as many are verified."""
@@ -97,5 +94,5 @@ class AutonomyViewSet(RetrieveModelMixin, Records):
         try:
             ledger.decide(self.get_object(), decision, by=caller(request).name)
         except ledger.CannotDecide as error:
-            return Response({"detail": str(error)}, status=status.HTTP_409_CONFLICT)
+            raise Conflict(str(error)) from error
         return Response(self.get_serializer(self.get_object()).data)

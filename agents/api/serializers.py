@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from agents.models import (
@@ -20,6 +21,7 @@ from agents.models import (
 )
 from agents.pauses import DAYS, UnknownScope, check_scope
 from incidents.api.fields import RecordSerializer
+from incidents.api.queries import MAX_ID, known_incident, known_target
 
 
 class ToolCallSerializer(RecordSerializer):
@@ -102,15 +104,22 @@ class StepSerializer(RecordSerializer):
         )
 
 
-class CrewRunSerializer(RecordSerializer):
+class ShortRunSerializer(RecordSerializer):
+    """One investigation of an incident, in short."""
+
+    class Meta:
+        model = CrewRun
+        fields: tuple[str, ...] = ("id", "incident", "number", "started_at", "finished_at")
+
+
+class CrewRunSerializer(ShortRunSerializer):
     """One investigation of an incident."""
 
     whole = True
     steps = StepSerializer(many=True, read_only=True)
 
-    class Meta:
-        model = CrewRun
-        fields = ("id", "incident", "number", "started_at", "finished_at", "steps")
+    class Meta(ShortRunSerializer.Meta):
+        fields = (*ShortRunSerializer.Meta.fields, "steps")
 
 
 class ActionSerializer(RecordSerializer):
@@ -157,11 +166,27 @@ class RejectionSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=1000)
 
 
-class GoneSerializer(serializers.Serializer[Any]):
-    """410: the action waits for nobody any more."""
+class AskedSerializer(serializers.Serializer[Any]):
+    """The Healer looks at it again."""
 
     detail = serializers.CharField()
-    status = serializers.CharField(help_text="The status of the action now")
+    status = serializers.CharField(help_text="The status of the action that was asked about before")
+
+
+class ActionFilters(serializers.Serializer[Any]):
+    """Which actions."""
+
+    status = serializers.ChoiceField(choices=Action.Status.choices, required=False)
+    incident = serializers.IntegerField(
+        min_value=1, max_value=MAX_ID, required=False, help_text="The id of an incident"
+    )
+    target = serializers.CharField(required=False, source="target__key", help_text="A target's key")
+
+    def validate_incident(self, number: int) -> int:
+        return known_incident(number)
+
+    def validate_target(self, key: str) -> str:
+        return known_target(key)
 
 
 class PauseSerializer(RecordSerializer):
@@ -191,8 +216,15 @@ class NewPauseSerializer(serializers.Serializer[Any]):
         return until
 
 
+@extend_schema_field({"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$"})
+class WallClockField(serializers.TimeField):
+    """A time of day by TZ, `03:00` or `03:00:00`. (What OpenAPI calls a time has an offset.)"""
+
+
 class WindowSerializer(RecordSerializer):
-    """A time of the week in which nothing is changed in a scope. `starts` is a time of day by TZ."""
+    """A time of the week in which nothing is changed in a scope."""
+
+    starts = WallClockField(read_only=True, help_text="By TZ")
 
     class Meta:
         model = MaintenanceWindow
@@ -216,7 +248,7 @@ class NewWindowSerializer(serializers.Serializer[Any]):
     days = serializers.ListField(
         child=serializers.ChoiceField(choices=DAYS), required=False, default=list, help_text="None: every day"
     )
-    starts = serializers.TimeField(help_text="By TZ")
+    starts = WallClockField(help_text="By TZ")
     minutes = serializers.IntegerField(min_value=1, max_value=MaintenanceWindow.LONGEST)
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=300)
 

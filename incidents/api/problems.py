@@ -8,23 +8,27 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.mixins import RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
-from rest_framework.viewsets import GenericViewSet
 
 from incidents import problems
 from incidents.access import caller
 from incidents.api.fields import RecordSerializer
-from incidents.api.queries import IdPagination, read_query
+from incidents.api.views import Records
 from incidents.models import Problem
 
 
 class ProblemFilters(serializers.Serializer[Any]):
     """Which problems."""
 
-    status = serializers.ChoiceField(choices=Problem.STATUSES, required=False, help_text="All when left out")
+    status = serializers.ChoiceField(
+        choices=Problem.STATUSES, required=False, source="closed_at__isnull", help_text="All when left out"
+    )
+
+    def validate_status(self, status: str) -> bool:
+        return status == Problem.OPEN
 
 
 class ProblemSerializer(RecordSerializer):
@@ -89,12 +93,11 @@ class ProblemCloseSerializer(serializers.Serializer[Any]):
 
 
 @extend_schema_view(list=extend_schema(parameters=[ProblemFilters]))
-class ProblemViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Any]):
+class ProblemViewSet(RetrieveModelMixin, Records):
     """Troubles that came back three times in a week: their incidents, and what may end them for good."""
 
     open_read = True
-    pagination_class = IdPagination
-    lookup_value_regex = "[0-9]{1,18}"
+    filters = ProblemFilters
     serializer_class = ProblemSerializer
 
     def get_queryset(self) -> QuerySet[Problem]:
@@ -102,10 +105,6 @@ class ProblemViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet[Any]):
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         return ProblemSerializer if self.action == "list" else ProblemDetailSerializer
-
-    def filter_queryset(self, queryset: Any) -> Any:
-        status = read_query(self.request, ProblemFilters).get("status") if self.action == "list" else None
-        return queryset if status is None else queryset.filter(closed_at__isnull=status == Problem.OPEN)
 
     @extend_schema(request=ProblemNoteSerializer, responses={200: ProblemDetailSerializer})
     @action(detail=True, methods=["post"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
@@ -13,10 +13,13 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from incidents.models import RESOLUTION_STATUS, SEVERITIES, Incident, IncidentQuerySet
+from incidents.api.fields import UTCDateTimeField
+from incidents.models import RESOLUTION_STATUS, SEVERITIES, Episode, Incident, Problem, Target, Verdict
+from incidents.totals import totals
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 1000
+MAX_ID = 2**63 - 1
 STATUSES = tuple(dict.fromkeys(RESOLUTION_STATUS.values()))
 
 
@@ -28,16 +31,96 @@ class PageQuery(serializers.Serializer[Any]):
 
 
 class IncidentFilters(serializers.Serializer[Any]):
-    """Which incidents."""
+    """Which incidents. As all filters: what it was given, validated, is what a queryset is filtered by."""
 
     status = serializers.ChoiceField(choices=STATUSES, required=False, help_text="The resolution status")
-    severity = serializers.ChoiceField(choices=SEVERITIES, required=False, help_text="The class of severity")
+    severity = serializers.ChoiceField(
+        choices=SEVERITIES, required=False, source="severity_class", help_text="The class of severity"
+    )
     alert_name = serializers.CharField(required=False, trim_whitespace=False, help_text="The whole name")
 
     def validate_alert_name(self, name: str) -> str:
         if not Incident.objects.filter(alert_name=name).exists():
             raise serializers.ValidationError("no incident has this name")
         return name
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        status = attrs.pop("status", None)
+        if status == RESOLUTION_STATUS[None]:
+            return {**attrs, "verdict__isnull": True}
+        if status is not None:
+            attrs["verdict__in"] = [each for each, name in RESOLUTION_STATUS.items() if name == status]
+        return attrs
+
+
+class MoreIncidentFilters(IncidentFilters):
+    """Which incidents, as `/api/v1` may be asked."""
+
+    verdict = serializers.ChoiceField(choices=Verdict.choices, required=False)
+    # DRF takes declared fields off the class, so its own attribute `source` stays what it was.
+    source = serializers.CharField(  # type: ignore[assignment]
+        required=False, help_text="Who sent its first alert"
+    )
+    target = serializers.CharField(required=False, source="target__key", help_text="A target's key")
+    problem = serializers.IntegerField(
+        min_value=1, max_value=MAX_ID, required=False, source="problems", help_text="The id of a problem"
+    )
+    opened_after = UTCDateTimeField(required=False, source="opened_at__gte", help_text="Or at that time")
+    opened_before = UTCDateTimeField(required=False, source="opened_at__lt")
+    closed_after = UTCDateTimeField(required=False, source="closed_at__gte", help_text="Or at that time")
+    closed_before = UTCDateTimeField(required=False, source="closed_at__lt")
+
+    def validate_source(self, name: str) -> str:
+        if name not in totals().by_source:
+            raise serializers.ValidationError("no incident is of this source")
+        return name
+
+    def validate_target(self, key: str) -> str:
+        return known_target(key)
+
+    def validate_problem(self, number: int) -> int:
+        if not Problem.objects.filter(pk=number).exists():
+            raise serializers.ValidationError("there is no such problem")
+        return number
+
+
+class AlertFilters(serializers.Serializer[Any]):
+    """Which alerts."""
+
+    firing = serializers.BooleanField(required=False, source="ends_at__isnull", help_text="All if left out")
+    source = serializers.CharField(required=False, help_text="Who sent it")  # type: ignore[assignment]
+    incident = serializers.IntegerField(
+        min_value=1, max_value=MAX_ID, required=False, help_text="The id of an incident"
+    )
+    alert_name = serializers.CharField(required=False, trim_whitespace=False, help_text="The whole name")
+
+    def validate_source(self, name: str) -> str:
+        if not Episode.objects.filter(source=name).exists():
+            raise serializers.ValidationError("no alert is of this source")
+        return name
+
+    def validate_incident(self, number: int) -> int:
+        return known_incident(number)
+
+    def validate_alert_name(self, name: str) -> str:
+        of_incident = Incident.objects.filter(alert_name=name)  # by an index, and nearly always the answer
+        if not (of_incident.exists() or Episode.objects.filter(alert_name=name).exists()):
+            raise serializers.ValidationError("no alert has this name")
+        return name
+
+
+def known_target(key: str) -> str:
+    """The key; ValidationError when the inventory has no such target."""
+    if not Target.objects.filter(key=key).exists():
+        raise serializers.ValidationError("the inventory has no such target")
+    return key
+
+
+def known_incident(number: int) -> int:
+    """The id; ValidationError when there is no such incident."""
+    if not Incident.objects.filter(pk=number).exists():
+        raise serializers.ValidationError("there is no such incident")
+    return number
 
 
 class MemoryQuery(serializers.Serializer[Any]):
@@ -54,25 +137,6 @@ def read_query(request: Request, kind: type[serializers.Serializer[Any]]) -> dic
     query = kind(data=request.query_params.dict())
     query.is_valid(raise_exception=True)
     return dict(query.validated_data)
-
-
-def filter_incidents(
-    queryset: IncidentQuerySet,
-    *,
-    status: str | None = None,
-    severity: str | None = None,
-    alert_name: str | None = None,
-) -> IncidentQuerySet:
-    """The incidents that `IncidentFilters` asked for."""
-    if status is not None:
-        verdicts = [verdict for verdict, name in RESOLUTION_STATUS.items() if name == status]
-        known = [verdict for verdict in verdicts if verdict is not None]
-        queryset = queryset.filter(Q(verdict__in=known) if known else Q(verdict=None))
-    if severity is not None:
-        queryset = queryset.filter(severity_class=severity)
-    if alert_name is not None:
-        queryset = queryset.filter(alert_name=alert_name)
-    return queryset
 
 
 def page_of(queryset: QuerySet[Any], *, limit: int, before: int | None = None) -> list[Any]:

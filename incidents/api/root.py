@@ -18,7 +18,7 @@ from incidents.access import BearerAuthentication, caller
 from incidents.alertmanager import PayloadError, Webhook, parse_webhook
 from incidents.api import answers
 from incidents.api.body import read_body
-from incidents.api.queries import IncidentFilters, PageQuery, filter_incidents, page_of, read_query
+from incidents.api.queries import IncidentFilters, PageQuery, page_of, read_query
 from incidents.api.serializers import IncidentSerializer
 from incidents.models import Incident, Role
 from incidents.totals import Totals, totals
@@ -169,7 +169,7 @@ class IncidentsView(APIView):
     def get(self, request: Request) -> Response:
         page = read_query(request, PageQuery)
         filters = read_query(request, IncidentFilters)
-        found = page_of(filter_incidents(Incident.objects.with_systems(), **filters), **page)[: page["limit"]]
+        found = page_of(Incident.objects.with_systems().filter(**filters), **page)[: page["limit"]]
         shown = IncidentSerializer(found, many=True).data
         return Response({"status": "success", "count": len(shown), "incidents": shown})
 

@@ -9,7 +9,19 @@ from rest_framework import serializers
 
 from incidents.api.fields import RecordSerializer, UTCDateTimeField
 from incidents.api.queries import STATUSES
-from incidents.models import Delivery, Episode, Event, Incident, Notification, Problem, Role, Target, Verdict
+from incidents.models import (
+    Delivery,
+    Episode,
+    Event,
+    Incident,
+    Notification,
+    Problem,
+    Rating,
+    Role,
+    Target,
+    Verdict,
+)
+from incidents.wording import standing
 
 HUMAN_VERDICTS = (Verdict.FALSE_ALARM, Verdict.RESOLVED_BY_HUMAN)
 
@@ -53,7 +65,7 @@ class IncidentSerializer(RecordSerializer):
 
 
 class EpisodeSerializer(RecordSerializer):
-    """One alert of an incident, from its firing to its end."""
+    """One alert, from its firing to its end. `incident` is null for one that opened none, as a watchdog."""
 
     sent_fields = ("alert_name", "labels", "annotations", "generator_url")
     target = serializers.CharField(source="target.key", read_only=True, allow_null=True, default=None)
@@ -62,6 +74,7 @@ class EpisodeSerializer(RecordSerializer):
         model = Episode
         fields = (
             "id",
+            "incident",
             "source",
             "fingerprint",
             "alert_name",
@@ -113,6 +126,7 @@ class IncidentDetailSerializer(IncidentSerializer):
     """An incident whole. `events` are null for readers without a token or login."""
 
     target = serializers.CharField(source="target.key", read_only=True, allow_null=True, default=None)
+    standing = serializers.SerializerMethodField(help_text="How it stands, in words for people")
     previous = serializers.PrimaryKeyRelatedField[Incident](read_only=True, allow_null=True)
     problems = serializers.PrimaryKeyRelatedField[Problem](many=True, read_only=True)
     trace_id = serializers.CharField(
@@ -126,6 +140,7 @@ class IncidentDetailSerializer(IncidentSerializer):
         fields = (
             *IncidentSerializer.Meta.fields,
             "status",
+            "standing",
             "source",
             "severity_class",
             "target",
@@ -141,8 +156,13 @@ class IncidentDetailSerializer(IncidentSerializer):
             "adopted",
             "acknowledged_at",
             "acknowledged_by",
+            "taken_over_at",
+            "taken_over_by",
             "certainty",
             "rung",
+            "rating",
+            "rated_by",
+            "rated_at",
             "proof_note",
             "human_cause",
             "human_note",
@@ -152,6 +172,9 @@ class IncidentDetailSerializer(IncidentSerializer):
             "notifications",
             "events",
         )
+
+    def get_standing(self, incident: Incident) -> str:
+        return standing(incident)
 
     @extend_schema_field(EventSerializer(many=True, allow_null=True))
     def get_events(self, incident: Incident) -> list[dict[str, Any]] | None:
@@ -178,6 +201,33 @@ class AnnotationSerializer(serializers.Serializer[Any]):
         if not attrs:
             raise serializers.ValidationError("wants cause, note or verdict")
         return attrs
+
+
+class ResolutionSerializer(serializers.Serializer[Any]):
+    """How it was ended, if there is something to say; the memory learns it."""
+
+    note = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+
+
+class RatingSerializer(serializers.Serializer[Any]):
+    """A person's word on the crew's cause."""
+
+    rating = serializers.ChoiceField(choices=Rating.choices)
+
+    def validate_rating(self, value: str) -> Rating:
+        return Rating(value)
+
+
+class EscalationSerializer(serializers.Serializer[Any]):
+    """Why others are wanted at it."""
+
+    why = serializers.CharField(required=False, allow_blank=True, default="", max_length=1000)
+
+
+class NoteSerializer(serializers.Serializer[Any]):
+    """A line for the timeline."""
+
+    text = serializers.CharField(max_length=10_000)
 
 
 class TargetSerializer(RecordSerializer):

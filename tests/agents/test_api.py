@@ -1,4 +1,4 @@
-"""A person's yes and no over the API, and pauses."""
+"""A person's yes and no over the API, pauses and windows, another look, and the health check."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from agents.models import Action, Pause, Step
-from incidents.models import Event, Incident
+from agents.health import SOURCE
+from agents.models import Action, CrewRun, Pause, Step
+from incidents.models import Event, Incident, Job, Verdict
 from tests.agents.rows import an_action
 from tests.conftest import Api
-from tests.incidents.rows import a_target
+from tests.incidents.rows import a_target, an_episode, an_incident
 
 pytestmark = pytest.mark.django_db
 
@@ -40,14 +41,14 @@ def test_an_answer_is_used_once(operator: Api, decision: str) -> None:
     assert operator.post(f"/api/v1/actions/{action.pk}/{decision}").status_code == 200
     again = operator.post(f"/api/v1/actions/{action.pk}/approve")
     assert again.status_code == 410
-    assert again.json()["status"] == Action.objects.get().status
+    assert again.json()["action_status"] == Action.objects.get().status
     assert Step.objects.filter(agent="executor").count() == (decision == "approve")
 
 
 def test_an_answer_after_the_time_is_gone(operator: Api) -> None:
     action = an_action(expires_at=timezone.now() - timedelta(seconds=1))
     answer = operator.post(f"/api/v1/actions/{action.pk}/approve")
-    assert (answer.status_code, answer.json()["status"]) == (410, "awaiting_approval")
+    assert (answer.status_code, answer.json()["action_status"]) == (410, "awaiting_approval")
     assert Action.objects.get().decided_at is None
 
 
@@ -98,3 +99,74 @@ def test_a_pause_that_would_not_brake_is_a_400(operator: Api, wanted: Any) -> No
     a_target()
     assert operator.post("/api/v1/pauses", wanted).status_code == 400
     assert Pause.objects.count() == 0
+
+
+def test_a_window_and_its_end(operator: Api) -> None:
+    wanted = {"scope": "*", "days": ["sun"], "starts": "03:00", "minutes": 90, "reason": "backups"}
+    made = operator.post("/api/v1/maintenance-windows", wanted)
+    assert made.status_code == 201, made.content
+    assert (made.json()["by"], made.json()["days"], made.json()["ended_at"]) == ("operator", ["sun"], None)
+    path = f"/api/v1/maintenance-windows/{made.json()['id']}/end"
+    ended = operator.post(path).json()
+    assert ended["ended_at"] is not None
+    assert operator.post(path).json() == ended
+    assert list(Event.objects.values_list("kind", flat=True)) == ["paused", "resumed"]
+
+
+def test_actions_by_what_they_are(viewer: Api) -> None:
+    asked = an_action()
+    done = an_action(target=a_target("sonarr"), status="done")
+    table = {
+        "": [done.pk, asked.pk],
+        "status=awaiting_approval": [asked.pk],
+        "status=expired": [],
+        f"incident={asked.incident_id}": [asked.pk],
+        f"incident={asked.incident_id}&status=done": [],
+        "target=docker:docker2/sonarr": [done.pk],
+    }
+    answers = {query: viewer.get(f"/api/v1/actions?{query}").json()["results"] for query in table}
+    assert {query: [each["id"] for each in found] for query, found in answers.items()} == table
+
+
+@pytest.mark.parametrize("query", ["status=open", "status=", "incident=7", "incident=-1", "target=nas"])
+def test_an_unknown_value_of_an_actions_filter(viewer: Api, query: str) -> None:
+    an_action()
+    answer = viewer.get(f"/api/v1/actions?{query}")
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, [query.partition("=")[0]])
+
+
+def test_the_crew_looks_again_once(operator: Api) -> None:
+    incident = an_incident(Verdict.UNKNOWN)
+    path = f"/api/v1/incidents/{incident.pk}/investigate-again"
+    answer = operator.post(path)
+    run = CrewRun.objects.get()
+    assert (answer.status_code, answer.json()["id"], answer.json()["finished_at"]) == (202, run.pk, None)
+    assert Incident.objects.get().status == "investigating"
+    again = operator.post(path)
+    assert (again.status_code, CrewRun.objects.count()) == (409, 1)
+    assert again.json()["detail"] == "it is investigating"
+    assert operator.post("/api/v1/incidents/7777/investigate-again").status_code == 404
+
+
+def test_the_health_check_says_what_it_found(viewer: Api, operator: Api, settings: Any) -> None:
+    settings.PROMETHEUS_URL = "http://robin:hunter2@prometheus.example:9090"
+    before = viewer.get("/api/v1/health-checks").json()
+    assert (before["state"], before["checked_at"], before["findings"]) == ("never", None, [])
+    queued = operator.post("/api/v1/health-checks")
+    assert (queued.status_code, queued.json()["job"]) == (202, Job.objects.get().pk)
+    result = {"findings": {}, "incidents": [], "errors": {"prometheus": "connection refused"}}
+    Job.objects.update(last_finished_at=timezone.now(), result=result)
+    found = an_episode(an_incident(source=SOURCE))
+    body = operator.get("/api/v1/health-checks").json()
+    assert (body["state"], body["requested_by"]) == ("waiting", "operator")
+    assert [each["id"] for each in body["findings"]] == [found.pk]
+    states = {each["name"]: (each["state"], each["detail"]) for each in body["dependencies"]}
+    assert states["Prometheus"] == ("failing", "connection refused")
+    assert "hunter2" not in str(body)
+    details = {each["detail"] for each in viewer.get("/api/v1/health-checks").json()["dependencies"]}
+    assert details == {None}
+
+
+def test_a_health_check_that_is_asked_for_twice_is_one(operator: Api) -> None:
+    first, second = (operator.post("/api/v1/health-checks").json() for _ in range(2))
+    assert (first["job"], Job.objects.count()) == (second["job"], 1)

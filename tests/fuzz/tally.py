@@ -26,6 +26,7 @@ class Tally:
     slowest: tuple[float, str] = (0.0, "")
     failures: list[str] = field(default_factory=list)
     handled: int = 0  # a known caller reached the code behind the door
+    worked: set[str] = field(default_factory=set)  # operations that answered 2xx
     mixed: int = 0  # deliveries of which a part was kept
 
     @property
