@@ -1,4 +1,4 @@
-"""The crew's work in the admin: transcripts to look at, actions to decide, pauses to make and to lift."""
+"""The crew's changes in the admin: actions to decide, autonomy to give, pauses to make and to lift."""
 
 from __future__ import annotations
 
@@ -11,50 +11,18 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from agents import ledger, pauses, services
-from agents.models import (
-    Action,
-    Autonomy,
-    Breaker,
-    CrewRun,
-    MaintenanceWindow,
-    ModelCall,
-    Pause,
-    Step,
-    ToolCall,
+from agents import (
+    adminincidents,  # noqa: F401 importing it registers its page
+    admintranscripts,  # noqa: F401
+    ledger,
+    pauses,
+    services,
 )
+from agents.models import Action, Autonomy, MaintenanceWindow, Pause
 from agents.pauses import UnknownScope, check_scope
 from incidents.access import caller_of
-from incidents.admin import IncidentAdmin
-from incidents.adminbase import ModelForm, QueueAdmin, RecordAdmin, RecordInline, pretty, tell_changed
-from incidents.models import Incident, Role
-
-
-class ActionInline(RecordInline):
-    model = Action
-    fields = ("kind", "target", "status", "reason", "proposed_at", "decided_by", "result", "helped")
-    show_change_link = True
-
-
-class RunInline(RecordInline):
-    model = CrewRun
-    verbose_name_plural = "investigations"
-    fields = ("number", "started_at", "finished_at")
-    show_change_link = True
-
-
-class IncidentWithCrewAdmin(IncidentAdmin):
-    """The records' page of an incident, with what the crew did about it."""
-
-    inlines = (ActionInline, RunInline, *IncidentAdmin.inlines)
-
-    def view_on_site(self, incident: Incident) -> str:
-        return f"/incidents/{incident.pk}"
-
-
-# `incidents` knows no crew, so its page is exchanged here for the one that shows it.
-admin.site.unregister(Incident)
-admin.site.register(Incident, IncidentWithCrewAdmin)
+from incidents.adminbase import LatelyFilter, ModelForm, RecordAdmin, pretty, tell_changed
+from incidents.models import Role
 
 
 @admin.register(Action)
@@ -127,7 +95,7 @@ class AutonomyAdmin(RecordAdmin):
         "raised_by",
         "lowered_why",
     )
-    list_filter = ("level", "kind", "target_kind")
+    list_filter = ("level", "kind", ("target_kind", LatelyFilter))
     search_fields = ("alert_name",)
     actions = ("raise_level", "lower_level")
     has_decide_permission = ActionAdmin.has_decide_permission
@@ -252,139 +220,3 @@ class WindowAdmin(BrakeAdmin):
         ended = [pauses.end_window(window, by=request.user.get_username()) for window in queryset]
         not_done = ["it was ended before" for won in ended if not won]
         tell_changed(self, request, done=sum(ended), what="ended", not_done=not_done)
-
-
-class StepInline(RecordInline):
-    model = Step
-    fields = ("agent", "number", "state", "rung", "started_at", "finished_at", "error")
-    show_change_link = True
-
-
-@admin.register(CrewRun)
-class CrewRunAdmin(RecordAdmin):
-    """Investigations."""
-
-    list_display = ("id", "incident", "number", "started_at", "finished_at")
-    list_select_related = ("incident",)
-    search_fields = ("incident__alert_name",)
-    inlines = (StepInline,)
-
-
-class ToolCallInline(RecordInline):
-    model = ToolCall
-    fields = ("call_id", "tool", "arguments", "shown", "seconds", "error")
-    show_change_link = True
-
-
-class ModelCallInline(RecordInline):
-    model = ModelCall
-    fk_name = "step"
-    fields = ("model", "input_tokens", "cached_tokens", "output_tokens", "cost_usd", "seconds", "error")
-    show_change_link = True
-
-
-@admin.register(Step)
-class StepAdmin(QueueAdmin):
-    """Agents' turns."""
-
-    list_display = ("id", "agent", "number", "run", "state", "rung", "attempts", "error")
-    list_filter = ("agent", "state", "rung")
-    list_select_related = ("run",)
-    inlines = (ToolCallInline, ModelCallInline)
-    hidden = ("output", "brief")
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [*super().get_fields(request, obj), "given", "answer"]
-
-    @admin.display(description="brief")
-    def given(self, step: Step) -> SafeString | str:
-        return pretty(step.brief)
-
-    @admin.display(description="output")
-    def answer(self, step: Step) -> SafeString | str:
-        return pretty(step.output)
-
-
-@admin.register(ToolCall)
-class ToolCallAdmin(RecordAdmin):
-    """Readings of the world, whole and redacted."""
-
-    list_display = ("id", "tool", "call_id", "step", "started_at", "seconds", "error")
-    list_filter = ("tool",)
-    list_select_related = ("step",)
-    fields = (
-        "step",
-        "attempt",
-        "call_id",
-        "tool",
-        "asked",
-        "whole",
-        "read",
-        "shown",
-        "error",
-        "started_at",
-        "seconds",
-    )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[ToolCall]:
-        return super().get_queryset(request).defer("output", "data")
-
-    @admin.display(description="arguments")
-    def asked(self, call: ToolCall) -> SafeString | str:
-        return pretty(call.arguments or None)
-
-    @admin.display(description="output")
-    def whole(self, call: ToolCall) -> SafeString | str:
-        return pretty(call.output)
-
-    @admin.display(description="data")
-    def read(self, call: ToolCall) -> SafeString | str:
-        return pretty(call.data or None)
-
-
-@admin.register(Breaker)
-class BreakerAdmin(RecordAdmin):
-    """Models' servers that failed lately, and until when they are left alone."""
-
-    list_display = ("rung", "failures", "open_until", "reason")
-
-
-@admin.register(ModelCall)
-class ModelCallAdmin(RecordAdmin):
-    """Requests to models, as they were sent and answered."""
-
-    list_display = (
-        "id",
-        "started_at",
-        "model",
-        "step",
-        "input_tokens",
-        "output_tokens",
-        "cost_usd",
-        "error",
-    )
-    list_filter = (
-        "started_at",
-        "model",
-        "step__agent",
-        ("cost_usd", admin.EmptyFieldListFilter),
-        "prompts",
-        ("replay_of", admin.EmptyFieldListFilter),
-    )
-    search_fields = ("=step__run__incident__id", "step__run__incident__alert_name")
-    list_select_related = ("step", "replay_of")
-    hidden = ("request", "response")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[ModelCall]:
-        return super().get_queryset(request).defer("request", "response")
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [*super().get_fields(request, obj), "sent", "answered"]
-
-    @admin.display(description="request")
-    def sent(self, call: ModelCall) -> SafeString | str:
-        return pretty(call.request)
-
-    @admin.display(description="response")
-    def answered(self, call: ModelCall) -> SafeString | str:
-        return pretty(call.response)

@@ -1,19 +1,37 @@
-"""The admin site: the same Django admin, with this program's name on it."""
+"""People and groups in the admin, in the look of its other pages."""
 
-from typing import Any, cast
+from __future__ import annotations
 
-from django.contrib.admin import AdminSite
-from django.http import HttpRequest, HttpResponse
+from typing import TYPE_CHECKING, Any
 
-from homelab.login import throttled
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, User
+
+if TYPE_CHECKING:  # unfold has no types, and Django's classes are generic for the type checker only
+    _ModelAdmin = admin.ModelAdmin[Any]
+    _UserAdmin = DjangoUserAdmin[User]
+    from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm, UserChangeForm
+else:
+    from unfold.admin import ModelAdmin as _ModelAdmin
+    from unfold.forms import AdminPasswordChangeForm, UserChangeForm
+    from unfold.forms import UserCreationForm as AdminUserCreationForm
+
+    _UserAdmin = DjangoUserAdmin
+
+admin.site.unregister([User, Group])
 
 
-class HomelabAdmin(AdminSite):
-    site_header = "homelab"
-    site_title = "homelab"
-    index_title = "Records"
-    site_url = "/"
-    enable_nav_sidebar = False
+@admin.register(User)
+class PersonAdmin(_UserAdmin, _ModelAdmin):
+    """People who log in. Superusers are admins, staff are operators, others are viewers."""
 
-    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return cast(HttpResponse, throttled(super().login)(request, extra_context))
+    form = UserChangeForm  # type: ignore[assignment] # generic for the type checker only
+    add_form = AdminUserCreationForm
+    change_password_form = AdminPasswordChangeForm
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, _ModelAdmin):
+    """Names for several of Django's permissions at once."""

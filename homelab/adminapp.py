@@ -4,4 +4,4 @@ from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
 
 
 class AdminConfig(DjangoAdminConfig):
-    default_site = "homelab.admin.HomelabAdmin"
+    default_site = "homelab.adminsite.HomelabAdmin"

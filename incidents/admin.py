@@ -1,164 +1,34 @@
-"""The records in the admin. Incidents are annotated here; everything else is looked at."""
+"""The records in the admin, to look at. Incidents have their page in `agents`, with what the crew did."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.html import format_html
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
 from incidents import (
     access,
     adminproblems,  # noqa: F401 importing it registers its page
-    services,
 )
-from incidents.adminbase import ModelForm, QueueAdmin, RecordAdmin, RecordInline, pretty, tell_changed
+from incidents.adminbase import LatelyFilter, ModelForm, QueueAdmin, RecordAdmin, pretty, tell_changed
 from incidents.models import (
     Delivery,
     Episode,
     Event,
-    Incident,
     Job,
     MemoryEntry,
     Notification,
     Role,
     Target,
     Token,
-    Verdict,
 )
 from incidents.redaction import clean_tree
-from incidents.wording import duration, trace_link
 
 SHOWN = 500  # characters of a text in a list
-WRITABLE = ("human_cause", "human_note")
-BUTTONS = {"_false_alarm": Verdict.FALSE_ALARM, "_resolved_by_me": Verdict.RESOLVED_BY_HUMAN}
-
-
-class EpisodeInline(RecordInline):
-    model = Episode
-    verbose_name_plural = "alerts"
-    fields = ("alert_name", "severity", "target", "starts_at", "ends_at", "contested_at", "sent_labels")
-    readonly_fields = fields
-
-    @admin.display(description="labels")
-    def sent_labels(self, episode: Episode) -> SafeString | str:
-        return pretty(clean_tree(episode.labels))
-
-
-class EventInline(RecordInline):
-    model = Event
-    verbose_name_plural = "timeline"
-    fields = ("at", "kind", "actor", "text")
-
-
-class NotificationInline(RecordInline):
-    model = Notification
-    fields = ("created_at", "kind", "channel", "title", "state", "sent_at", "error")
-
-
-@admin.register(Incident)
-class IncidentAdmin(RecordAdmin):
-    """Incidents. A person may say what the cause was, and how it ended; the rest is what happened."""
-
-    list_display = ("id", "alert_name", "severity", "target", "status", "verdict", "opened_at", "took")
-    list_display_links = ("id", "alert_name")
-    list_filter = ("status", "verdict", "severity_class", "adopted")
-    list_select_related = ("target",)
-    search_fields = ("alert_name", "description", "target__key")
-    date_hierarchy = "opened_at"
-    inlines: ClassVar[tuple[type[RecordInline], ...]] = (EpisodeInline, EventInline, NotificationInline)
-    actions = ("mark_false_alarm", "mark_resolved_by_me", "mark_acknowledged")
-    fieldsets = (
-        (None, {"fields": ("alert_name", "severity", "target", "source", "description")}),
-        ("What a person knows", {"fields": (*WRITABLE, "annotated_by", "annotated_at")}),
-        (
-            "State",
-            {
-                "fields": (
-                    ("status", "verdict"),
-                    "proof_note",
-                    ("started_at", "opened_at"),
-                    ("ended_at", "closed_at", "took"),
-                    ("acknowledged_by", "acknowledged_at"),
-                    ("reopened", "adopted", "previous"),
-                    ("request_id", "trace"),
-                )
-            },
-        ),
-        ("The crew's word", {"fields": ("root_cause", "certainty", "rung", "remediation_taken")}),
-    )
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Incident | None = None) -> list[str]:
-        names = [field.name for field in Incident._meta.fields if field.name not in WRITABLE]
-        return [*names, "took", "trace"]
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return admin.ModelAdmin.has_change_permission(self, request, obj)
-
-    @admin.display(description="trace")
-    def trace(self, incident: Incident) -> str:
-        """A link where TRACE_URL_TEMPLATE says where traces are, else the id."""
-        link = trace_link(incident)
-        return (
-            format_html('<a href="{}">{}</a>', link, incident.trace_id) if link else incident.trace_id or "-"
-        )
-
-    @admin.display(description="took", ordering="resolution_seconds")
-    def took(self, incident: Incident) -> str:
-        seconds = incident.resolution_seconds
-        return "-" if seconds is None else duration(timedelta(seconds=seconds))
-
-    def save_model(self, request: HttpRequest, obj: Incident, form: ModelForm, change: bool) -> None:
-        """Through the service, which writes the event and teaches the memory; never a plain save."""
-        by = request.user.get_username()
-        verdict = next((verdict for name, verdict in BUTTONS.items() if name in request.POST), None)
-        if form.changed_data or verdict is not None:
-            said = {name: form.cleaned_data[name] for name in form.changed_data}
-            services.annotate(
-                obj, by=by, cause=said.get("human_cause"), note=said.get("human_note"), verdict=verdict
-            )
-        if "_acknowledge" in request.POST and not services.acknowledge(obj, by=by):
-            self.message_user(request, "it was acknowledged before", messages.WARNING)
-
-    def response_change(self, request: HttpRequest, obj: Incident) -> HttpResponse:
-        if any(name in request.POST for name in (*BUTTONS, "_acknowledge")):
-            fresh = Incident.objects.get(pk=obj.pk)
-            self.message_user(request, f"{fresh}: {fresh.verdict or fresh.status}", messages.SUCCESS)
-            return HttpResponseRedirect(request.path)
-        return super().response_change(request, obj)
-
-    @admin.action(description="False alarm", permissions=["change"])
-    def mark_false_alarm(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
-        self._give(request, queryset, Verdict.FALSE_ALARM)
-
-    @admin.action(description="Resolved by me", permissions=["change"])
-    def mark_resolved_by_me(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
-        self._give(request, queryset, Verdict.RESOLVED_BY_HUMAN)
-
-    def _give(self, request: HttpRequest, queryset: QuerySet[Incident], verdict: Verdict) -> None:
-        done, not_done = 0, []
-        for incident in queryset:
-            if incident.verdict == verdict:
-                not_done.append(f"{incident} had this verdict before")
-                continue
-            services.annotate(incident, by=request.user.get_username(), verdict=verdict)
-            done += 1
-        tell_changed(self, request, done=done, what=f"marked: {verdict.label}", not_done=not_done)
-
-    @admin.action(description="Acknowledge", permissions=["change"])
-    def mark_acknowledged(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
-        done, not_done = 0, []
-        for incident in queryset:
-            if services.acknowledge(incident, by=request.user.get_username()):
-                done += 1
-            else:
-                not_done.append(f"{incident} was acknowledged before by {incident.acknowledged_by}")
-        tell_changed(self, request, done=done, what="acknowledged", not_done=not_done)
 
 
 @admin.register(Token)
@@ -257,7 +127,7 @@ class TargetAdmin(RecordAdmin):
     """The inventory, as the integrations last saw it."""
 
     list_display = ("key", "kind", "host", "name", "parent", "last_seen_at", "gone_at")
-    list_filter = ("kind",)
+    list_filter = (("kind", LatelyFilter),)
     list_select_related = ("parent",)
     search_fields = ("key",)
     fields = ("key", "kind", "host", "name", "parent", "first_seen_at", "last_seen_at", "gone_at", "known")
@@ -271,6 +141,7 @@ class TargetAdmin(RecordAdmin):
 class EventAdmin(RecordAdmin):
     """Everything that happened: the audit."""
 
+    list_before_template = "admin/incidents/event/export.html"
     list_display = ("id", "at", "kind", "actor", "incident", "said")
     list_filter = ("kind",)
     list_select_related = ("incident",)
@@ -291,7 +162,7 @@ class NotificationAdmin(QueueAdmin):
     """Messages to people; `dead` ones were given up."""
 
     list_display = ("id", "kind", "channel", "title", "state", "attempts", "sent_at", "error")
-    list_filter = ("kind", "state", "channel")
+    list_filter = ("kind", "state", ("channel", LatelyFilter))
     search_fields = ("title", "body")
 
 
@@ -300,7 +171,7 @@ class MemoryEntryAdmin(QueueAdmin):
     """What is remembered: incidents, those of another memory, runbooks."""
 
     list_display = ("id", "kind", "title", "model", "state", "attempts", "synced_at", "error")
-    list_filter = ("kind", "state", "model")
+    list_filter = ("kind", "state", ("model", LatelyFilter))
     search_fields = ("title", "text")
     hidden = ("vector", "next_vector")
 

@@ -19,7 +19,7 @@ from typing import Any
 from tests.e2e.servers import missing
 from tests.homelab.program import ROOT
 
-from . import backlog, crew, diagnosis, idle, ingest, memory, scrape, tracing
+from . import admin, backlog, crew, diagnosis, idle, ingest, memory, scrape, tracing
 
 BENCHMARKS: dict[str, tuple[Callable[[Path], dict[str, Any]], tuple[str, ...]]] = {
     "ingest": (ingest.measure, ()),
@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Path], dict[str, Any]], tuple[str, ...]]] 
     "memory": (memory.measure, ()),
     "scrape": (scrape.measure, ()),
     "tracing": (tracing.measure, ()),
+    "admin": (admin.measure, ()),
 }
 
 

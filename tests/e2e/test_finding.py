@@ -1,0 +1,50 @@
+"""Incidents that are looked for, on a real PostgreSQL: by words, by rare values, and how it plans that."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from incidents import finding
+from incidents.models import Incident, Verdict
+from tests.incidents.rows import a_target, an_incident
+
+from .on_postgres import on_postgres, server
+
+__all__ = ["on_postgres", "server"]
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("on_postgres")]
+
+
+def plan_cache_mode() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW plan_cache_mode")
+        return str(cursor.fetchone()[0])
+
+
+def test_a_list_is_planned_for_its_values_and_nothing_else_is() -> None:
+    with finding.planned_by_value():
+        assert plan_cache_mode() == "force_custom_plan"
+    assert plan_cache_mode() == "auto"
+
+
+def test_by_words() -> None:
+    disk = an_incident(alert_name="DiskFull")
+    station = an_incident(target=a_target("diskstation"))
+    worn = an_incident(root_cause="100 % of the disk's life is used")
+    an_incident()
+    everything = Incident.objects.all()
+    assert set(finding.matching(everything, "DISK")) == {disk, station, worn}
+    assert list(finding.matching(everything, "100 %")) == [worn]
+    assert list(finding.matching(everything, f"#{disk.pk}")) == [disk]
+    assert finding.alert_names() == ["DiskFull", "ServiceDown"]
+
+
+def test_the_admins_list(django_user_model: type) -> None:
+    target = a_target()
+    for verdict in Verdict:
+        an_incident(verdict, seconds=1, target=target, source="nas")
+    client = Client()
+    client.force_login(django_user_model.objects.create_superuser("robin"))  # type: ignore[attr-defined]
+    for query in ("", "source=nas", "verdict__exact=relapsed", "q=service", "opened_at__year=2026", "p=2"):
+        assert client.get(f"/admin/incidents/incident/?{query}").status_code == 200, query
