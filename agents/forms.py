@@ -8,7 +8,7 @@ from django import forms
 
 from agents.models import Rejection
 from agents.pauses import UnknownScope, check_scope
-from incidents.models import Verdict
+from incidents.models import Rating, Verdict
 
 PAUSE_HOURS = (1, 4, 24, 24 * 7)
 WHY_NOT = [("", "no reason given"), *Rejection.choices]
@@ -31,12 +31,40 @@ class AnnotationForm(forms.Form):
         return {**said, "verdict": Verdict(verdict) if verdict else None}
 
 
+class RatingForm(forms.Form):
+    """A person's word on the crew's cause."""
+
+    rating = forms.ChoiceField(choices=Rating.choices)
+
+
+class NoteForm(forms.Form):
+    """A line for the timeline."""
+
+    text = forms.CharField(max_length=10_000, widget=forms.Textarea(attrs={"rows": 2}))
+
+
+class EscalationForm(forms.Form):
+    """What others are told when they are called."""
+
+    why = forms.CharField(
+        required=False,
+        max_length=1000,
+        widget=forms.TextInput(attrs={"placeholder": "what they should know"}),
+    )
+
+
 class RejectionForm(forms.Form):
     """Why not; all of it may be left out."""
 
-    code = forms.ChoiceField(required=False, choices=WHY_NOT)
+    code = forms.ChoiceField(
+        required=False, choices=WHY_NOT, widget=forms.Select(attrs={"aria-label": "Why not"})
+    )
     reason = forms.CharField(
-        required=False, max_length=1000, widget=forms.TextInput(attrs={"placeholder": "in your words"})
+        required=False,
+        max_length=1000,
+        widget=forms.TextInput(
+            attrs={"placeholder": "in your words", "aria-label": "Why not, in your words"}
+        ),
     )
 
 

@@ -13,17 +13,8 @@ from agents import reasoners
 from agents.budget import cap_line
 from agents.reasoners import rungs
 from homelab import env, firstrun, listen
-from incidents import channels
+from incidents import channels, connect
 
-RECEIVER = """\
-receivers:
-  - name: homelab
-    webhook_configs:
-      - url: {url}/alert
-        send_resolved: true
-        http_config:
-          authorization:
-            credentials: {token}"""
 TEST_ALERT = """\
 curl -sS {url}/alert -H "Authorization: Bearer {token}" -H "Content-Type: application/json" -d '
   {{"version": "4", "status": "firing", "groupKey": "test", "alerts": [{{"status": "firing",
@@ -61,7 +52,7 @@ def credentials(*, made: bool, secrets: firstrun.FirstRun | None) -> str:
 
 def receiver(url: str, secrets: firstrun.FirstRun | None) -> str:
     token = secrets["tokens"]["ingest"] if secrets else f"TOKEN  # {_where_ingest()}"
-    return RECEIVER.format(url=url, token=token)
+    return connect.receiver(url, token)
 
 
 def test_alert(url: str, secrets: firstrun.FirstRun | None) -> str:

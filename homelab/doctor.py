@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,37 +21,50 @@ from agents.reasoners import breaker, dialects, rungs
 from agents.reasoners.openai import ModelError
 from agents.reasoners.rungs import Rung
 from agents.tools import INTEGRATIONS
-from agents.tools.base import Health
+from agents.tools.base import Health, Integration
 from homelab import banner, env, firstrun, fitness, listen, tracing
 from incidents import channels, memory
 from incidents.models import Episode
 
 TIMEOUT = 5
 RECENT = timedelta(days=7)
+Check = Callable[[], Health]
 
 
 def examine() -> Iterator[tuple[str, Health]]:
     """Name and health, one at a time, for each may take some seconds."""
     database = check_database()
     yield "database", database
-    yield "server", check_server()
-    yield "secrets", check_secrets()
-    yield "memory", check_memory(readable=bool(database.ok))
+    for name, check in _others(readable=bool(database.ok)):
+        yield name, check()
+
+
+def checks() -> dict[str, Check]:
+    """The same by name, of a program whose database is there."""
+    return {"database": check_database, **dict(_others(readable=True))}
+
+
+def _others(*, readable: bool) -> Iterator[tuple[str, Check]]:
+    yield "server", check_server
+    yield "secrets", check_secrets
+    yield "memory", partial(check_memory, readable=readable)
     for rung in rungs.configured():
-        yield rung.name, check_rung(rung, readable=bool(database.ok))
+        yield rung.name, partial(check_rung, rung, readable=readable)
     if not rungs.configured():
-        yield "model", Health(None, banner.ladder())
-    yield "notifications", check_notifications()
-    yield "traces", check_traces()
+        yield "model", lambda: Health(None, banner.ladder())
+    yield "notifications", check_notifications
+    yield "traces", check_traces
     for name, integration in sorted(INTEGRATIONS.items()):
-        if name == "memory":
-            continue  # it would tell of the memory of this command, which is empty; see above
-        if integration.configured():
-            yield name, integration.check()
-        elif name == "prometheus":
-            yield name, Health(None, proof_unavailable(readable=bool(database.ok)))
-        else:
-            yield name, Health(None, not_configured(integration.settings))
+        if name != "memory":  # it would tell of the memory of this process, which may be empty; see above
+            yield name, partial(check_integration, name, integration, readable=readable)
+
+
+def check_integration(name: str, integration: Integration, *, readable: bool) -> Health:
+    if integration.configured():
+        return integration.check()
+    if name == "prometheus":
+        return Health(None, proof_unavailable(readable=readable))
+    return Health(None, not_configured(integration.settings))
 
 
 def not_configured(names: tuple[str, ...]) -> str:

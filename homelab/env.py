@@ -26,6 +26,8 @@ from agents import maintenance
 from agents.kinds import ActionKind
 from agents.maintenance import Maintenance
 from incidents import quiet
+from incidents.weekly import Weekly
+from incidents.weekly import parse as parse_weekly
 
 T = TypeVar("T")
 
@@ -132,11 +134,11 @@ def url(name: str, schemes: tuple[str, ...] = ("http", "https")) -> str | None:
     return value.rstrip("/")
 
 
-def trace_url_template(name: str) -> str | None:
-    """Where a trace is looked at, with `{trace_id}` in the place of its id; or None."""
+def url_template(name: str, part: str) -> str | None:
+    """Where something is looked at, with `{part}` in the place of its id; or None."""
     value = url(name)
-    if value is not None and "{trace_id}" not in value:
-        raise ConfigError(f"{name}: has no {{trace_id}} in it")
+    if value is not None and f"{{{part}}}" not in value:
+        raise ConfigError(f"{name}: has no {{{part}}} in it")
     return value
 
 
@@ -251,6 +253,14 @@ def quiet_hours(name: str) -> tuple[quiet.Window, ...]:
     """Hours of the day by TZ; docs: `incidents.quiet`."""
     try:
         return quiet.parse(read(env.str, name, default=""))
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def weekly(name: str, default: str) -> Weekly | None:
+    """A moment of the week by TZ; None for `off`."""
+    try:
+        return parse_weekly(read(env.str, name, default=default))
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from error
 

@@ -13,10 +13,11 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from homelab import listen
+from incidents import connect
 from incidents.access import create_token
 from incidents.models import Role, Token
 
-FILE = "first-run.json"
+FILE = connect.FIRST_RUN_FILE
 
 
 class Admin(TypedDict):

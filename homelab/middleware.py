@@ -12,15 +12,16 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.core.exceptions import MiddlewareNotUsed
-from django.http import HttpRequest, HttpResponsePermanentRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponsePermanentRedirect
 from django.http.response import HttpResponseBase
 from django.middleware.common import CommonMiddleware
 from rest_framework.response import Response
 
 from homelab import tracing
 from homelab.logs import ORIGIN
+from incidents.api.errors import refusal
 from incidents.api.root import AlertView
-from incidents.context import About, Origin, current
+from incidents.context import About, Origin, current, person
 from incidents.meters import WEBHOOK_ANSWERS
 from incidents.redaction import redact
 
@@ -93,13 +94,26 @@ def alerts_first(get_response: Handler) -> Handler:
     return middleware
 
 
+def known(get_response: Handler) -> Handler:
+    """After those that find out who it is: what is written meanwhile can say so (`incidents.accounts`)."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        token = person.set(lambda: request.user.get_username() or "nobody")
+        try:
+            return get_response(request)
+        finally:
+            person.reset(token)
+
+    return middleware
+
+
 def length_required(get_response: Handler) -> Handler:
     """411 for a body without a declared length, which the API would take for an empty one."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
         if chunked:
-            return JsonResponse({"detail": "send the body with a Content-Length"}, status=411)
+            return refusal(request, 411, "send the body with a Content-Length")
         return get_response(request)
 
     return middleware
@@ -131,17 +145,24 @@ class NoRedirectedBodyMiddleware:
         if request.method in ("GET", "HEAD") or request.is_secure() or for_machines(request):
             return self.get_response(request)
         where = f"https://{settings.SECURE_SSL_HOST}{request.path}"
-        return JsonResponse({"detail": f"only over https: {where}"}, status=403)
+        return refusal(request, 403, f"only over https: {where}")
 
 
 class ContentSecurityPolicyMiddleware:
-    """`Content-Security-Policy` on every page, from SECURE_CSP: Django's own setting from 6.0 on."""
+    """`Content-Security-Policy` on every page, from SECURE_CSP: Django's own setting from 6.0 on.
+
+    The admin's pages have ADMIN_CSP.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
-        self.policy = "; ".join(" ".join([name, *sources]) for name, sources in settings.SECURE_CSP.items())
+        self.policy, self.admin_policy = (
+            "; ".join(" ".join([name, *sources]) for name, sources in policy.items())
+            for policy in (settings.SECURE_CSP, settings.ADMIN_CSP)
+        )
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        response.headers.setdefault("Content-Security-Policy", self.policy)
+        policy = self.admin_policy if request.path_info.startswith("/admin/") else self.policy
+        response.headers.setdefault("Content-Security-Policy", policy)
         return response

@@ -1,10 +1,12 @@
 """All settings, from the environment and `.env`. docs: README, "Settings"."""
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from django.templatetags.static import static
 from kombu import Exchange, Queue
 
 from homelab import logs
@@ -33,8 +35,9 @@ from homelab.env import (
     read,
     read_dotenv,
     secret_key,
-    trace_url_template,
     url,
+    url_template,
+    weekly,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -85,6 +88,10 @@ SECURE_CSP = {
     "form-action": ["'self'"],
     "frame-ancestors": ["'none'"],
 }
+# unfold's menus are Alpine's: expressions in attributes, which it compiles as it meets them, and styles that
+# it sets as attributes. Neither runs an inline script, so what got past the escaping would still do nothing
+# unless it were one of Alpine's attributes.
+ADMIN_CSP = {**SECURE_CSP, "script-src": ["'self'", "'unsafe-eval'"], "style-src-attr": ["'unsafe-inline'"]}
 # Proxies whose X-Forwarded-For and sign-on headers are believed.
 TRUSTED_PROXIES = networks("TRUSTED_PROXIES")
 REMOTE_USER_HEADER = header_name("REMOTE_USER_HEADER")
@@ -97,6 +104,8 @@ if REMOTE_USER_HEADER and not TRUSTED_PROXIES:
 
 # --- Django ------------------------------------------------------------------------------------
 INSTALLED_APPS = [
+    "unfold.apps.BasicAppConfig",  # before Django's admin, whose templates it replaces
+    "unfold.contrib.filters",
     "homelab.adminapp.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -126,6 +135,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "homelab.sso.SingleSignOnMiddleware",
+    "homelab.middleware.known",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
@@ -149,12 +159,14 @@ TEMPLATES = [
 ]
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # the few files there are come from the packages; nothing to collect
+WHITENOISE_MIMETYPES = {".webmanifest": "application/manifest+json"}
 LOGIN_URL = "login"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LANGUAGE_CODE = "en-us"
+FORMAT_MODULE_PATH = "homelab.formats"
 USE_TZ = True
 TIME_ZONE = read(env.str, "TZ", default="UTC")
 try:
@@ -189,6 +201,7 @@ CELERY_TASK_ROUTES = {
     "incidents.tasks.sweep_records": {"queue": "sweep"},
     "incidents.tasks.deliver_notification": {"queue": "telling"},
     "incidents.tasks.*": {"queue": "records"},
+    "agents.tasks.keep_chart": {"queue": "records"},
     "agents.tasks.*": {"queue": "crew"},
 }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # keeps no file: what is due is in the database
@@ -268,6 +281,9 @@ LLM_PRICES = prices("LLM_PRICES")
 QDRANT_URL = url("QDRANT_URL")
 QDRANT_API_KEY = optional("QDRANT_API_KEY")
 EMBEDDING_MODEL = embedding_model()
+# numpy reads it when it is loaded, which is later. Its second thread spins while it waits: without it a
+# recall takes as long, half the processor time, and half as long beside other work.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 RUNBOOKS_DIR = folder("RUNBOOKS_DIR")
 if not EMBEDDED and QDRANT_URL is None:
     raise ConfigError("QDRANT_URL: more than one process (REDIS_URL is set) needs a Qdrant server")
@@ -286,6 +302,7 @@ ESCALATE_MINUTES = number("ESCALATE_MINUTES", 10)
 if ESCALATION_URLS and not NOTIFY_URLS:
     raise ConfigError("ESCALATION_URLS: name who is told first in NOTIFY_URLS")
 QUIET_HOURS = quiet_hours("QUIET_HOURS")
+WEEKLY_REPORT = weekly("WEEKLY_REPORT", "mon 08:00")
 
 # --- API ---------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -296,22 +313,46 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["incidents.access.RolePermission"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["incidents.api.parsers.SafeJSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "incidents.api.schema.Schema",
     "EXCEPTION_HANDLER": "incidents.api.errors.handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "homelab",
-    "DESCRIPTION": "Incidents, what the crew did about them, and the actions that wait for a person.",
+    "DESCRIPTION": (
+        "Incidents, what the crew did about them, and the actions that wait for a person.\n\n"
+        "Send `Authorization: Bearer TOKEN`, or log in. Lists are newest first, and `next` is where they go "
+        "on. Ids are integers, times RFC 3339 in UTC, durations seconds; what is not known is null. Errors "
+        "under `/api/` are problem details (RFC 9457); what is wrong with a field is in `errors`."
+    ),
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "incidents.api.schema.finish",
+        "homelab.openapi.add",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "ActionKind": "agents.kinds.ActionKind",
+        "DependencyState": "agents.api.health.DEPENDENCY_STATES",
+        "JobState": "agents.api.health.JOB_STATES",
+        "WorkState": "incidents.queue.State",
         "EventKind": "incidents.models.Event.Kind",
         "NotificationKind": "incidents.models.Notification.Kind",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# --- the admin's look ----------------------------------------------------------------------------
+UNFOLD = {
+    "SITE_TITLE": "homelab",
+    "SITE_HEADER": "homelab",
+    "SITE_SYMBOL": "home_health",
+    "SHOW_BACK_BUTTON": True,
+    "SHOW_HISTORY": False,  # what was done, and by whom, is in the records' own timeline
+    "STYLES": [lambda _request: static("homelab/admin.css")],
+    "SCRIPTS": [lambda _request: static("homelab/admin.js")],
 }
 
 # --- metrics, logs and traces -------------------------------------------------------------------
@@ -322,7 +363,8 @@ LOG_FORMAT = choice("LOG_FORMAT", ("json", "text"), "text" if logs.stream().isat
 LOGGING = logs.config(level=LOG_LEVEL, style=LOG_FORMAT)
 OTEL_EXPORTER_OTLP_ENDPOINT = url("OTEL_EXPORTER_OTLP_ENDPOINT")
 OTEL_EXPORTER_OTLP_HEADERS = optional("OTEL_EXPORTER_OTLP_HEADERS")
-TRACE_URL_TEMPLATE = trace_url_template("TRACE_URL_TEMPLATE")
+TRACE_URL_TEMPLATE = url_template("TRACE_URL_TEMPLATE", "trace_id")
+LOG_URL_TEMPLATE = url_template("LOG_URL_TEMPLATE", "incident_id")
 
 # --- for tests: the commit at which this process kills itself --------------------------------------
 CRASH_AT = optional("HOMELAB_CRASH_AT")

@@ -10,12 +10,13 @@ from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import MiddlewareNotUsed
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 from homelab.middleware import Handler, for_machines
 from incidents.access import RANK
+from incidents.api.errors import refusal
 from incidents.clients import from_trusted_proxy
 from incidents.models import Role
 
@@ -97,7 +98,7 @@ def _groups(text: str) -> list[str]:
 def _refuse(request: HttpRequest, reason: str) -> HttpResponse:
     if "text/html" in request.headers.get("Accept", ""):
         return render(request, "registration/refused.html", {"reason": reason}, status=403)
-    return JsonResponse({"detail": reason}, status=403)
+    return refusal(request, 403, reason)
 
 
 def _meta_key(header: str) -> str:

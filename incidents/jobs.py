@@ -12,8 +12,8 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from incidents import tracing
-from incidents.models import Job
+from incidents import events, tracing
+from incidents.models import Event, Job
 from incidents.queue import State, anew, hint, working
 from incidents.redaction import clean
 
@@ -63,6 +63,7 @@ def request(name: str, *, by: str) -> Job:
     job, _ = Job.objects.get_or_create(name=name)
     begin = {**anew(), "hinted_at": timezone.now(), "requested_by": by}
     Job.objects.filter(pk=job.pk).exclude(state=State.RUNNING).update(**begin)
+    events.record(None, Event.Kind.REQUESTED, by, f"asks for {name}")
     hint(Job, job.pk)
     return job
 

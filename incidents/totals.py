@@ -42,7 +42,7 @@ def totals(counted: Mapping[Series, int] | None = None) -> Totals:
     by_status = dict.fromkeys(RESOLUTION_STATUS.values(), 0)
     for verdict, count in by_verdict.items():
         by_status[RESOLUTION_STATUS[None if verdict == IN_PROGRESS else verdict]] += count
-    closed = sum(by_verdict.values()) - by_verdict[IN_PROGRESS] - by_verdict[Verdict.FALSE_ALARM]
+    success_rate, fixed_by_crew_rate = rates(by_verdict)
     proved = counted.get(("proved", "count"), 0)
     return Totals(
         incidents=sum(by_severity.values()),
@@ -50,11 +50,15 @@ def totals(counted: Mapping[Series, int] | None = None) -> Totals:
         by_verdict=by_verdict,
         by_status=by_status,
         by_source=by_source,
-        success_rate=_share(sum(by_verdict[each] for each in SUCCESSES), closed),
-        fixed_by_crew_rate=_share(by_verdict[Verdict.VERIFIED], closed),
+        success_rate=success_rate,
+        fixed_by_crew_rate=fixed_by_crew_rate,
         avg_resolution_seconds=counted[("proved", "sum")] / MICRO / proved if proved else None,
     )
 
 
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def rates(by_verdict: Mapping[str, int]) -> tuple[float | None, float | None]:
+    """success_rate and fixed_by_crew_rate, from 0 to 1, of what ended; None while nothing has that counts."""
+    judged = sum(by_verdict[each] for each in Verdict if each != Verdict.FALSE_ALARM)
+    if not judged:
+        return None, None
+    return sum(by_verdict[each] for each in SUCCESSES) / judged, by_verdict[Verdict.VERIFIED] / judged

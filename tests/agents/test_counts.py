@@ -62,7 +62,7 @@ def turns(monkeypatch: pytest.MonkeyPatch, step: Step, *, readings: int, dies: b
 
     monkeypatch.setitem(advance.HANDLERS, Step.Agent.MONITOR, take)
     try:
-        advance._advance(step.pk)
+        advance.advance(step.pk)
     except RuntimeError:
         assert dies
     finally:
@@ -91,7 +91,7 @@ def test_readings_of_an_attempt_that_failed_are_counted_with_the_next(
     with monkeypatch.context() as patched:
         patched.setitem(advance.HANDLERS, Step.Agent.MONITOR, fails)
         with pytest.raises(RuntimeError):
-            advance._advance(monitor.pk)
+            advance.advance(monitor.pk)
     Step.objects.update(due_at=timezone.now())
     turns(monkeypatch, monitor, readings=1, dies=False)
     assert counted("tool_calls") == {("tool_calls", "docker_logs", "ok"): 3}

@@ -12,7 +12,7 @@ import pytest
 
 from agents.tools import prometheus as tools
 from agents.tools.base import REGISTRY, Case, Result, ToolError
-from agents.tools.prometheus_client import Prometheus
+from agents.tools.prometheus_client import OneLook, Prometheus
 from tests.agents.fake_prometheus import NOW, FakePrometheus, serving
 from tests.e2e.process import free_port, wait_until
 from tests.e2e.require import require
@@ -409,3 +409,14 @@ def test_every_tool_against_a_real_prometheus(tmp_path: Path, settings: Any) -> 
             call("prometheus_query", expr="up{")
         with pytest.raises(ToolError, match="string"):
             call("prometheus_query", expr='"text"')
+
+
+def test_what_is_left_of_a_look_is_a_time_that_prometheus_reads() -> None:
+    """`2.5s` is none to it."""
+    with serving(FakePrometheus()) as fake:
+        look = OneLook(fake.url, seconds=2.5)
+        look.instant("up")
+        look.instant("down")
+        look.range("up", start=0, end=1, step=1)
+    left = [float(params["timeout"]) for _, params in fake.asked]
+    assert 0 < left[2] <= left[1] <= 2.5

@@ -42,10 +42,12 @@ BAD = {
     "ESCALATION_URLS": "json://localhost/",  # after whom?
     "ESCALATE_MINUTES": "soon",
     "QUIET_HOURS": "22-7",
+    "WEEKLY_REPORT": "monday",
     "HOMELAB_OPEN_READ": "perhaps",
     "TZ": "Mars/Olympus",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "tempo:4318",
     "TRACE_URL_TEMPLATE": "https://tempo.example.org/trace/",
+    "LOG_URL_TEMPLATE": "https://grafana.example.org/explore",
     "LOG_LEVEL": "loud",
     "REDIS_URL": "http://redis",
     "TRUSTED_PROXIES": "proxy",

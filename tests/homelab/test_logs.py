@@ -108,7 +108,7 @@ def test_a_server_writes_to_standard_output(
 @pytest.mark.django_db(transaction=True)
 def test_what_is_on_the_timeline_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     incident = an_incident(request_id="r-9")
-    with caplog.at_level(logging.INFO, "incidents.services"):
+    with caplog.at_level(logging.INFO, "incidents.events"):
         services.record(incident, Event.Kind.AGENT, "analyst", "LIKELY: password=hunter2hunter2")
     [record] = caplog.records
     assert record.getMessage() == "agent by analyst: LIKELY: password=[redacted]"

@@ -11,7 +11,8 @@ pytestmark = pytest.mark.django_db
 
 def test_a_body_without_a_length_is_refused_rather_than_taken_for_empty(operator: Api) -> None:
     answer = operator.post("/api/v1/pauses", {"scope": "*"}, **{"Transfer-Encoding": "chunked"})
-    assert (answer.status_code, answer.json()) == (411, {"detail": "send the body with a Content-Length"})
+    assert (answer.status_code, answer["Content-Type"]) == (411, "application/problem+json")
+    assert answer.json()["detail"] == "send the body with a Content-Length"
 
 
 def test_an_unknown_endpoint_of_the_api_answers_in_json(viewer: Api) -> None:

@@ -40,7 +40,7 @@ def test_people_who_are_no_staff_can_log_in(client: Client, django_user_model: A
     django_user_model.objects.create_user("robin", password="only for tests")
     answer = client.post("/login", {"username": "robin", "password": "only for tests", "next": "/"})
     assert answer["Location"] == "/"
-    assert "Nothing is open." in text(client.get("/"))
+    assert "Nothing has come yet" in text(client.get("/"))
     assert client.post("/logout").status_code == 302
     assert client.get("/").status_code == 302
 
@@ -58,7 +58,7 @@ def test_the_overview_shows_what_waits_what_is_open_and_what_ended(person: Perso
     assert "Waiting for you" in page
     assert f"/incidents/{action.incident_id}/actions/{action.pk}/approve" in page
     assert f"/incidents/{ended.pk}" in page
-    assert "Verified in 2m" in " ".join(page.split())
+    assert "Fixed, proven in 2m" in " ".join(page.split())
 
 
 def test_a_viewer_gets_no_buttons(person: Person) -> None:
@@ -142,17 +142,23 @@ def test_an_incidents_page_tells_the_whole_story(person: Person) -> None:
     assert "REMEDIATION_MODE is approve" in page
     assert "container_logs" in page
     assert "secret-looking output" in page
-    assert "secret-looking prompt" in page  # all that was sent to the model
-    assert "Sent to http://model" in page
+    whole = text(person(staff=True, name="sam").get(f"/incidents/{incident.pk}/record"))
+    assert "secret-looking output" in whole
+    assert "secret-looking prompt" in whole  # all that was sent to the model
+    assert "Sent to http://model" in whole
     assert f"/incidents/{earlier.pk}" in text(person(name="kim").get(f"/incidents/{later.pk}"))
 
 
 def test_outputs_are_for_operators(person: Person) -> None:
-    action = an_action()
-    page = text(person().get(f"/incidents/{action.incident_id}/"))
+    """Who may only look sees what was quoted, and nothing around it."""
+    action, client = an_action(), person()
+    page = text(client.get(f"/incidents/{action.incident_id}/"))
     assert "container_logs" in page
-    assert "secret-looking" not in page
-    assert "Killed process 7" not in page
+    assert "<mark>Killed process 7</mark>" in page
+    whole = text(client.get(f"/incidents/{action.incident_id}/record"))
+    assert "container_logs" in whole
+    assert "Killed process 7" not in whole
+    assert "secret-looking" not in page + whole
 
 
 def test_similar_incidents_are_those_that_the_crew_was_shown(person: Person) -> None:
@@ -294,13 +300,14 @@ def test_only_web_addresses_become_links(address: str | None) -> None:
 def test_pages_load_nothing_from_elsewhere(person: Person) -> None:
     action = an_action()
     client = person(superuser=True)
-    for path in ("/", f"/incidents/{action.incident_id}", "/login"):
+    mine = f"/incidents/{action.incident_id}"
+    for path in ("/", mine, f"{mine}/record", f"{mine}/chart", "/login"):
         page = text(client.get(path))
         assert 'src="http' not in page
         assert 'href="http' not in page
         assert "<style" not in page
         assert " style=" not in page
-    for name in ("style.css", "live.js"):
+    for name in ("style.css", "live.js", "incident.css", "incident.js"):
         assert client.get(f"/static/homelab/{name}").status_code == 200
 
 

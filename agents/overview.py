@@ -1,0 +1,93 @@
+"""The overview: what is open, what waits for a person, how it went, and what this program stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from zlib import crc32
+
+from django.conf import settings
+from django.db.models import Max
+from django.utils import timezone
+
+from agents import cases, dependencies, figures, pauses, rehearsal, week
+from agents.forms import PauseHereForm
+from agents.models import Action, Pause
+from incidents import liveness, problems
+from incidents.access import Caller
+from incidents.models import Episode, Event, Incident, Role
+from incidents.totals import totals
+from incidents.wording import duration, standing
+
+OPEN_SHOWN = 50
+CLOSED_SHOWN = 8
+WAITING_SHOWN = 50
+PROBLEMS_SHOWN = 10
+LATELY = 50  # alerts that are looked through for one that names its Prometheus
+
+
+def version(caller: Caller) -> str:
+    """An entity tag: it changes with every event, with the reader, and each minute, for ages are told in
+    minutes, and the parts of this program have no events.
+    """
+    latest = Event.objects.aggregate(latest=Max("pk"))["latest"]
+    reader = crc32(f"{caller.role} {caller.name} {settings.VERSION}".encode())
+    return f'W/"{latest}-{timezone.now():%d%H%M}-{reader:x}"'
+
+
+def context(caller: Caller) -> dict[str, Any]:
+    """Of everything a part that a page can bear, and the number of queries does not grow with the rows."""
+    incidents = Incident.objects.select_related("target").newest_first()
+    open_now = list(incidents.unresolved()[: OPEN_SHOWN + 1])
+    asked = Action.objects.filter(status=Action.Status.AWAITING_APPROVAL)
+    waiting = list(asked.select_related("target", "incident__target").order_by("expires_at")[:WAITING_SHOWN])
+    counted, this_week = totals(), week.of()
+    parts = dependencies.all_of_them()
+    return {
+        "may_decide": caller.may(Role.OPERATOR),
+        "pause_form": PauseHereForm(initial={"scope": Pause.EVERYTHING}),
+        "totals": counted,
+        "connected": any(source != rehearsal.SOURCE for source in counted.by_source),
+        "dead": liveness.dead(),
+        "mode": settings.REMEDIATION_MODE,
+        "pauses": pauses.in_force(),
+        "waiting": waiting,
+        "earned": [{"pair": pair, "offer": offer} for pair, offer in this_week.offers],
+        "problems": problems.open_problems()[:PROBLEMS_SHOWN],
+        "open": _rows(open_now[:OPEN_SHOWN], caller),
+        "open_more": len(open_now) > OPEN_SHOWN,
+        "closed": _rows(
+            incidents.filter(closed_at__isnull=False).order_by("-closed_at")[:CLOSED_SHOWN], caller
+        ),
+        "spans": figures.spans(),
+        "budgets": figures.money(),
+        "week": this_week,
+        "dependencies": [each for each in parts if each.state != "off"],
+        "missing": [each for each in parts if each.state == "off"],
+        "proof_missing": proof_missing(),
+        "version": settings.VERSION,
+    }
+
+
+def _rows(incidents: Iterable[Incident], caller: Caller) -> list[dict[str, Any]]:
+    """Each with its age while it is open, and with how long it was open after that."""
+    now = timezone.now()
+    return [
+        {
+            "incident": each,
+            "age": duration((each.closed_at or now) - each.started_at),
+            "standing": standing(each, reader=caller.name),
+        }
+        for each in incidents
+    ]
+
+
+def proof_missing() -> str | None:
+    """Why nothing can be proved: no PROMETHEUS_URL, though alerts name one; None when all is well."""
+    if settings.PROMETHEUS_URL is not None:
+        return None
+    lately = Episode.objects.only("generator_url").order_by("-id")[:LATELY]
+    latest = next((each for each in lately if each.generator_url), None)
+    origin = cases.prometheus_of(latest) if latest else None
+    hint = f"; the last alert came from {origin}" if origin else ""
+    return f"Proof is unavailable: PROMETHEUS_URL is not set{hint}."

@@ -1,0 +1,42 @@
+// On every page: the menu of small screens, copy buttons, and the page for when there is no connection.
+"use strict";
+
+const menu = document.querySelector("button.menu");
+if (menu) {
+  const fold = (open) => {
+    menu.setAttribute("aria-expanded", String(open));
+    document.body.classList.toggle("menu-open", open);
+  };
+  menu.hidden = false;
+  document.body.classList.add("has-menu");
+  menu.addEventListener("click", () => fold(menu.getAttribute("aria-expanded") !== "true"));
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && menu.getAttribute("aria-expanded") === "true") {
+      fold(false);
+      menu.focus();
+    }
+  });
+}
+
+async function copy(button) {
+  const source = document.getElementById(button.dataset.copy);
+  const said = button.textContent;
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    button.textContent = "Copied";
+  } catch {
+    // Without https a page has no clipboard: what is marked can be copied by hand.
+    getSelection().selectAllChildren(source);
+    button.textContent = "Marked: press Ctrl+C";
+  }
+  setTimeout(() => (button.textContent = said), 3000);
+}
+
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => copy(button));
+}
+
+if ("serviceWorker" in navigator && window.isSecureContext) {
+  navigator.serviceWorker.register("/sw.js").catch(() => {});
+}
