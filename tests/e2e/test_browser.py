@@ -36,6 +36,13 @@ PAGES = {
     "/admin/": "Records",
     "/admin/incidents/incident/": "ServiceDown",
     "/admin/incidents/incident/{incident}/change/": "False alarm",
+    "/admin/incidents/incident/?q=ServiceDown": "the causes of the newest",
+    "/admin/approvals/": "Dry run",
+    "/admin/playbooks/": "container_exited",
+    "/admin/tools/": "docker_inspect",
+    "/admin/budgets/": "Reserved",
+    "/admin/channels/": "Nobody is told",
+    "/admin/doctor/": "Run all",
     "/admin/incidents/token/add/": "Add token",
     "/admin/auth/user/add/": "Password-based authentication",
     "/api/docs": "/api/v1/incidents/{id}/annotate",  # from the schema, which Swagger's script fetched
@@ -63,15 +70,19 @@ def signed_on(application: Any) -> Any:
     return proxied
 
 
-@pytest.fixture
-def site() -> Iterator[str]:
-    require("chromium")
-    sso = {
+def sso() -> dict[str, Any]:
+    """The settings by which `signed_on` is believed."""
+    return {
         "TRUSTED_PROXIES": [ip_network("127.0.0.1")],
         "REMOTE_USER_HEADER": "Remote-User",
         "SSO_GROUPS": {"admins": "admin"},
     }
-    with override_settings(**sso):
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    require("chromium")
+    with override_settings(**sso()):
         server = make_server("127.0.0.1", 0, signed_on(get_wsgi_application()), Server, Quiet)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"

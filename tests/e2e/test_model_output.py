@@ -43,7 +43,7 @@ def test_a_tool_of_any_name_is_told_and_the_step_goes_on(model: Any, name: str) 
         return oai.call_tools(oai.tool_call(name, {"a\x00": "b\x00"}))
 
     model(script)
-    advance._advance(step.pk)
+    advance.advance(step.pk)
     step.refresh_from_db()
     assert (step.state, step.rung, step.error) == ("done", "model", "")
     asked = ToolCall.objects.exclude(error="").get()

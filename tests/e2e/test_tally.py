@@ -9,6 +9,7 @@ from django.db import connection
 
 from incidents import tally
 from incidents.models import Incident, TallyChange
+from incidents.recount import recount
 from tests.incidents.commotion import at_once, commotion
 from tests.totals import differences
 
@@ -29,6 +30,25 @@ def rows(query: str) -> list[tuple[object, ...]]:
 def test_after_a_commotion_it_says_what_the_tables_say(seed: int) -> None:
     commotion(seed, deliveries=60)
     assert Incident.objects.closed().exists()
+    assert differences(rows) == []
+
+
+def test_a_recount_beside_writers_finds_nothing_wrong() -> None:
+    done = threading.Event()
+    found = []
+
+    def work() -> None:
+        try:
+            commotion(7, deliveries=60)
+        finally:
+            done.set()
+
+    def look() -> None:
+        while not done.is_set():
+            found.append(recount(repair=True))
+
+    at_once(work, look)
+    assert found.count({}) == len(found) > 3
     assert differences(rows) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from incidents import access, liveness, memory, services, tally
-from incidents.models import Delivery, Incident, Verdict
+from incidents.models import Delivery, Incident, Problem, Verdict
 from tests.conftest import Api
 from tests.incidents.rows import START, a_target, an_episode, an_incident
 
@@ -198,6 +199,12 @@ def test_times_are_utc_whatever_people_here_read(viewer: Api, settings: Any) -> 
     assert viewer.get("/incidents").json()["incidents"][0]["timestamp"] == "2026-11-23T04:00:00Z"
 
 
+def errors(answer: Any) -> Any:
+    """What is wrong, by field: at the root that is all of the body."""
+    body = answer.json()
+    return body["errors"] if answer["Content-Type"] == "application/problem+json" else body
+
+
 def ids(answer: Any) -> list[int]:
     assert answer.status_code == 200, answer.content
     return [each["id"] for each in answer.json()["incidents"]]
@@ -220,7 +227,7 @@ def test_ten_unless_asked_otherwise(viewer: Api) -> None:
 def test_a_limit_that_is_none_is_a_400_with_the_reason(viewer: Api, path: str, limit: str) -> None:
     answer = viewer.get(f"{path}?limit={limit}")
     assert answer.status_code == 400
-    assert answer.json()["limit"]
+    assert errors(answer)["limit"]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +247,7 @@ def test_an_unknown_value_of_a_filter_is_a_400(viewer: Api, path: str, query: st
     an_incident()
     answer = viewer.get(f"{path}?{query}")
     assert answer.status_code == 400
-    assert list(answer.json()) == [query.split("=", maxsplit=1)[0]]
+    assert list(errors(answer)) == [query.split("=", maxsplit=1)[0]]
 
 
 def test_an_unknown_parameter_is_ignored(viewer: Api) -> None:
@@ -264,6 +271,48 @@ def test_filters(viewer: Api) -> None:
         "status=resolved&severity=warning": [fixed],
     }
     assert {query: ids(viewer.get(f"/incidents?{query}")) for query in table} == table
+
+
+def test_the_api_has_more_filters(viewer: Api) -> None:
+    target = a_target()
+    first = an_incident(Verdict.VERIFIED, seconds=60, target=target, opened_at=START)
+    second = an_incident(Verdict.UNKNOWN, source="other", opened_at=START + timedelta(hours=1))
+    third = an_incident(opened_at=START + timedelta(hours=2))
+    problem = Problem.objects.create(signature="s", title="t", last_seen_at=START)
+    problem.incidents.add(first)
+    table = {
+        "verdict=verified": [first.pk],
+        "verdict=verified&status=in_progress": [],
+        "source=other": [second.pk],
+        "target=docker:docker2/jellyfin": [first.pk],
+        f"problem={problem.pk}": [first.pk],
+        "opened_before=2026-11-23T05:00:00Z": [first.pk],
+        "opened_after=2026-11-23T06:00:00%2B01:00": [third.pk, second.pk],
+        "opened_after=2026-11-23T05:00:00Z&opened_before=2026-11-23T06:00:00Z": [second.pk],
+        "closed_after=2026-11-23T04:01:00Z": [second.pk, first.pk],
+        "closed_before=2026-11-23T04:01:00Z": [],
+    }
+    answers = {query: viewer.get(f"/api/v1/incidents?{query}") for query in table}
+    got = {query: [each["id"] for each in answer.json()["results"]] for query, answer in answers.items()}
+    assert got == table
+    assert len(ids(viewer.get("/incidents?verdict=verified"))) == 3  # the root keeps to its contract
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "verdict=fine",
+        "source=nobody",
+        "target=nas",
+        "problem=7",
+        f"problem={10**30}",
+        "opened_after=yesterday",
+        "closed_before=0001-01-01T00:00:00%2B14:00",
+    ],
+)
+def test_an_unknown_value_of_these_filters_is_a_400(viewer: Api, query: str) -> None:
+    answer = viewer.get(f"/api/v1/incidents?{query}")
+    assert (answer.status_code, list(errors(answer))) == (400, [query.split("=", maxsplit=1)[0]])
 
 
 def test_pages_by_id_do_not_shift_when_incidents_arrive(viewer: Api) -> None:
