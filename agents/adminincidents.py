@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from agents import costs, services
+from agents import again, costs
 from agents.adminparts import (
     ActionInline,
     EpisodeInline,
@@ -331,7 +331,7 @@ def _escalate(incident: Incident, by: str) -> str | None:
 
 def _investigate(incident: Incident, by: str) -> str | None:
     try:
-        services.investigate_again(incident, by=by)
-    except services.CannotInvestigate as error:
+        again.investigate(incident, by=by)
+    except again.CannotInvestigate as error:
         return f"{incident} is not investigated again: {error}"
     return None

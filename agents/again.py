@@ -1,18 +1,50 @@
-"""Whether another look at an incident is worth it, for `services.investigate_again`. Only reads."""
+"""Another look at an incident, because a person wants it."""
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 
-from agents.models import Action, Step
+from agents import services
+from agents.models import Action, CrewRun, Step
 from incidents import services as incident_services
-from incidents.models import Incident, Verdict
-from incidents.queue import State
+from incidents.models import Event, Incident, Verdict
 from incidents.wording import standing
 
 Status = Incident.Status
-LIVE = (State.WAITING, State.RUNNING)
 WORKERS = (Step.Agent.MONITOR, Step.Agent.ANALYST, Step.Agent.HEALER, Step.Agent.EXECUTOR)
+
+
+class CannotInvestigate(Exception):
+    """There is nothing to investigate again, or it is being done; the message says why."""
+
+
+@transaction.atomic
+def investigate(incident: Incident, *, by: str) -> CrewRun:
+    """A person wants the crew to look anew: at an open incident that is only watched, or at one that is over.
+
+    That one is opened again. CannotInvestigate where the crew is at it, a change is under way or being
+    judged, a person has it, or it is over for good: fixed, or ended by a person, and its alert is silent.
+    """
+    incident = services.lock_incident(incident.pk)
+    was_over = incident.status == Status.CLOSED
+    late = incident.actions.filter(status=Action.Status.AWAITING_APPROVAL, expires_at__lte=timezone.now())
+    for action in late.select_related("incident", "target"):
+        services.expire(action)
+        incident.status = action.incident.status
+    if (why := why_not(incident)) is not None:
+        raise CannotInvestigate(why)
+    text = "wants another look"
+    incident_services.record(incident, Event.Kind.INVESTIGATE, by, text, {"opened": was_over})
+    if not was_over:
+        incident_services.transition(incident, Status.INVESTIGATING, actor=by, text=text)
+        return services.begin_run(incident)
+    incident_services.reopen(incident, actor=by, text=text)
+    incident_services.end_when_all_resolved(incident, actor="crew")  # no sender will say it again
+    run = services.start_run(incident.pk)
+    assert run is not None  # it is locked, and new
+    return run
 
 
 def why_not(incident: Incident) -> str | None:
@@ -40,7 +72,7 @@ def _busy(incident: Incident) -> str | None:
     if incident.status != Status.PROVING:
         return f"it is {incident.get_status_display().lower()}"
     run = incident.runs.filter(finished_at=None).first()
-    if run is not None and run.steps.filter(agent__in=WORKERS, state__in=LIVE).exists():
+    if run is not None and run.steps.filter(agent__in=WORKERS, state__in=services.LIVE).exists():
         return "the crew is at it now"
     if run is not None and Action.objects.repairs().filter(step__run=run).exists():
         return "whether the last change helped is being watched; that ends by itself"

@@ -11,8 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import condition, require_POST, require_safe
 
+from agents import again, incident_page, plot, services
 from agents import chart as charts
-from agents import incident_page, plot, services
 from agents.forms import AnnotationForm, EscalationForm, NoteForm, RatingForm, RejectionForm
 from agents.models import Action
 from agents.tools.base import ToolError
@@ -174,9 +174,9 @@ def escalate(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
 def investigate(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
     """Once more from the beginning."""
     try:
-        run = services.investigate_again(_incident(pk), by=caller.name)
+        run = again.investigate(_incident(pk), by=caller.name)
         messages.success(request, f"The crew begins anew: run {run.number}.")
-    except services.CannotInvestigate as error:
+    except again.CannotInvestigate as error:
         messages.error(request, f"Nothing was changed: {error}.")
     return redirect("incident", pk=pk)
 

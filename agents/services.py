@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from agents import again, counts, ledger
+from agents import counts, ledger
 from agents.actions import TargetState, digest
 from agents.models import Action, ActionKind, CrewRun, Guard, Rejection, Step
 from agents.rules import Decision
@@ -54,10 +54,6 @@ class CannotAsk(Exception):
     """There is nothing to ask again; the message says why."""
 
 
-class CannotInvestigate(Exception):
-    """There is nothing to investigate again, or it is being done; the message says why."""
-
-
 @transaction.atomic
 def start_run(incident_id: int) -> CrewRun | None:
     """Begin the crew's work on a new incident; None when it is under way or over."""
@@ -66,10 +62,10 @@ def start_run(incident_id: int) -> CrewRun | None:
         incident, Status.INVESTIGATING, actor="crew", text="the crew takes it up"
     ):
         return None
-    return _begin_run(incident)
+    return begin_run(incident)
 
 
-def _begin_run(incident: Incident) -> CrewRun:
+def begin_run(incident: Incident) -> CrewRun:
     """A run of an incident that is locked; the one before, if it goes on, ends."""
     last = _count(LAST_RUN, incident.pk)
     if last:  # the incident came back, or is looked at again
@@ -77,33 +73,6 @@ def _begin_run(incident: Incident) -> CrewRun:
     run = CrewRun(incident=incident, number=last + 1)
     rawinsert.insert([run])
     add_step(run, Step.Agent.MONITOR, known_open=True)
-    return run
-
-
-@transaction.atomic
-def investigate_again(incident: Incident, *, by: str) -> CrewRun:
-    """A person wants the crew to look anew: at an open incident that is only watched, or at one that is over.
-
-    That one is opened again. CannotInvestigate where the crew is at it, a change is under way or being
-    judged, a person has it, or it is over for good: fixed, or ended by a person, and its alert is silent.
-    """
-    incident = lock_incident(incident.pk)
-    was_over = incident.status == Status.CLOSED
-    late = incident.actions.filter(status=Action.Status.AWAITING_APPROVAL, expires_at__lte=timezone.now())
-    for action in late.select_related("incident", "target"):
-        expire(action)
-        incident.status = action.incident.status
-    if (why := again.why_not(incident)) is not None:
-        raise CannotInvestigate(why)
-    text = "wants another look"
-    incident_services.record(incident, Event.Kind.INVESTIGATE, by, text, {"opened": was_over})
-    if not was_over:
-        incident_services.transition(incident, Status.INVESTIGATING, actor=by, text=text)
-        return _begin_run(incident)
-    incident_services.reopen(incident, actor=by, text=text)
-    incident_services.end_when_all_resolved(incident, actor="crew")  # no sender will say it again
-    run = start_run(incident.pk)
-    assert run is not None  # it is locked, and new
     return run
 
 

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from agents import costs, services
+from agents import again, costs, services
 from agents.api import serializers
 from agents.models import Action, CrewRun
 from incidents.access import caller
@@ -51,8 +51,8 @@ class InvestigateAgainView(APIView):
         """Let the crew look anew; one that is over is opened again. 409 says why not."""
         incident = get_object_or_404(Incident, pk=incident_id)
         try:
-            run = services.investigate_again(incident, by=caller(request).name)
-        except services.CannotInvestigate as error:
+            run = again.investigate(incident, by=caller(request).name)
+        except again.CannotInvestigate as error:
             raise Conflict(str(error)) from error
         return Response(serializers.ShortRunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
 

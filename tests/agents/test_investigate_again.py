@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents import answers, reasoners, services
+from agents import again, answers, reasoners, services
 from agents.models import Action, CrewRun, Step
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Rating, Verdict
@@ -35,8 +35,8 @@ def watched(world: CrewWorld, monkeypatch: pytest.MonkeyPatch) -> Incident:
 
 def refused(incident: Incident) -> str:
     before = CrewRun.objects.count()
-    with pytest.raises(services.CannotInvestigate) as error:
-        services.investigate_again(fresh(incident), by="alice")
+    with pytest.raises(again.CannotInvestigate) as error:
+        again.investigate(fresh(incident), by="alice")
     assert CrewRun.objects.count() == before
     assert not incident.events.filter(kind=Event.Kind.INVESTIGATE).exists()
     return str(error.value)
@@ -44,7 +44,7 @@ def refused(incident: Incident) -> str:
 
 def test_what_is_only_watched_is_looked_at_anew(watched: Incident, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reasoners, "think", think)  # this time the crew knows what to do
-    run = services.investigate_again(watched, by="alice")
+    run = again.investigate(watched, by="alice")
     assert (run.number, fresh(watched).status) == (2, "investigating")
     first = watched.runs.get(number=1)
     assert first.finished_at is not None
@@ -58,7 +58,7 @@ def test_what_is_only_watched_is_looked_at_anew(watched: Incident, monkeypatch: 
 
 def test_a_new_diagnosis_is_not_rated(watched: Incident) -> None:
     incident_services.rate(watched, by="alice", rating=Rating.WRONG)
-    services.investigate_again(watched, by="alice")
+    again.investigate(watched, by="alice")
     assert fresh(watched).rating == "wrong", "until there is another"
     work()
     assert fresh(watched).rating is None
@@ -76,7 +76,7 @@ def test_a_question_goes_before_unless_it_is_too_late(world: CrewWorld) -> None:
     incident = world.breaks("web")
     assert refused(incident) == "it is awaiting approval"
     Action.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    assert services.investigate_again(incident, by="alice").number == 2
+    assert again.investigate(incident, by="alice").number == 2
     assert Action.objects.get().status == Action.Status.EXPIRED
 
 
@@ -97,7 +97,7 @@ def test_what_is_over_and_still_fires_is_opened_again(world: CrewWorld) -> None:
     world.mends = False
     incident = world.trouble("web", by="bob")
     assert incident.verdict == Verdict.NOT_FIXED
-    run = services.investigate_again(incident, by="alice")
+    run = again.investigate(incident, by="alice")
     assert (fresh(incident).status, fresh(incident).verdict, run.number) == ("investigating", None, 2)
     assert incident.events.get(kind=Event.Kind.INVESTIGATE).data == {"opened": True}
     work()
@@ -109,7 +109,7 @@ def test_a_persons_verdict_stands_when_the_alert_is_silent(watched: Incident) ->
     watched.episodes.update(ends_at=timezone.now())
     assert refused(watched) == "resolved by a person, and its alert is silent"
     watched.episodes.update(ends_at=None)
-    assert services.investigate_again(watched, by="alice").number == 2
+    assert again.investigate(watched, by="alice").number == 2
 
 
 def test_what_is_proven_stays_proven(world: CrewWorld) -> None:
@@ -124,7 +124,7 @@ def test_what_is_over_and_silent_ends_again(world: CrewWorld, watched: Incident)
     world.down.clear()
     watched.episodes.update(ends_at=timezone.now())
     incident_services.close(fresh(watched), Verdict.UNKNOWN, actor="proof", note="no way to tell")
-    services.investigate_again(watched, by="alice")
+    again.investigate(watched, by="alice")
     assert fresh(watched).ended_at is not None
     work()
     assert fresh(watched).verdict == Verdict.CLEARED_BEFORE_ACTION
@@ -150,7 +150,7 @@ def test_the_people_are_told_of_this_look_and_not_of_what_was_done_in_another(wa
     )
     incident_services.close(watched, Verdict.NOT_FIXED, actor="proof", note="still true")
     action.save()
-    services.investigate_again(watched, by="alice")
+    again.investigate(watched, by="alice")
     work()
     told = watched.notifications.filter(dedup_key__contains=":analysed:2:").get()
     assert "needs a person" in told.title

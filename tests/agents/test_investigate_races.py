@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from agents import services
+from agents import again, services
 from agents.models import CrewRun, Step
 from agents.postmortem.asking import ask
 from incidents import services as incident_services
@@ -23,8 +23,8 @@ PEOPLE = ("alice", "bob", "carol")
 
 def wants(incident: Incident, by: str) -> CrewRun | None:
     try:
-        return services.investigate_again(Incident.objects.get(pk=incident.pk), by=by)
-    except services.CannotInvestigate:
+        return again.investigate(Incident.objects.get(pk=incident.pk), by=by)
+    except again.CannotInvestigate:
         return None
 
 
