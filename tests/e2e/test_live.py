@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -33,6 +34,9 @@ class Site:
     def __init__(self) -> None:
         self.answers: list[tuple[str, str]] = []
         self.away = False
+        self.posted: queue.Queue[str] = queue.Queue()
+        self.answering = threading.Event()  # cleared, it holds its answers to forms back
+        self.answering.set()
         application = signed_on(get_wsgi_application())
 
         def watched(environ: dict[str, Any], start_response: Any) -> Any:
@@ -43,6 +47,9 @@ class Site:
             if self.away:
                 seen("503 Away", [("Content-Type", "text/plain")])
                 return [b"away"]
+            if environ["REQUEST_METHOD"] == "POST":
+                self.posted.put(environ["PATH_INFO"])
+                self.answering.wait(PATIENCE / 1000)
             return application(environ, seen)
 
         self.server = make_server("127.0.0.1", 0, watched, Server, Quiet)
@@ -108,6 +115,102 @@ def test_what_somebody_types_opens_and_focuses_stays(server: Site, page: Page) -
     assert field.input_value() == "it was the cat"
     assert field.evaluate("each => each === document.activeElement")
     assert details.evaluate("each => each.open")
+
+
+def focused(page: Page) -> str:
+    return str(page.evaluate("document.activeElement.innerText.split('\\n')[0]"))
+
+
+def test_a_focused_button_stays_the_same_action(server: Site, page: Page) -> None:
+    incident = an_incident()
+    path = f"/incidents/{incident.pk}"
+    page.goto(server.url + path)
+    hand = page.get_by_role("button", name="I have it")
+    hand.focus()
+    services.acknowledge(incident, by="alice")
+    turn(page, path)
+    expect(page.get_by_role("button", name="Acknowledge")).to_have_count(0)
+    assert focused(page) == "I have it"
+    services.close(incident, Verdict.NOT_FIXED, actor="crew", note="nothing helps")
+    turn(page, path)
+    expect(page.locator("#top").get_by_role("button", name="Resolved by me")).to_be_visible()
+    expect(hand).to_have_count(0)
+    assert page.evaluate("document.activeElement === document.body")
+
+
+def test_a_focused_button_whose_action_is_over_goes(server: Site, page: Page) -> None:
+    incident = an_incident()
+    path = f"/incidents/{incident.pk}"
+    page.goto(server.url + path)
+    button = page.get_by_role("button", name="Acknowledge")
+    button.focus()
+    services.acknowledge(incident, by="alice")
+    turn(page, path)
+    expect(button).to_have_count(0)
+    assert page.evaluate("document.activeElement === document.body")
+
+
+def test_what_was_typed_stays_in_its_form_whatever_comes_or_goes(server: Site, page: Page) -> None:
+    incident = an_incident()
+    path = f"/incidents/{incident.pk}"
+    page.goto(server.url + path)
+    cause = page.locator("#you form[action$=annotate] [name=cause]")
+    cause.fill("it was the cat")
+    page.locator("#you-escalate").evaluate("each => (each.open = true)")
+    why = page.locator("#you-escalate [name=why]")
+    why.fill("help me")
+    why.blur()
+    Incident.objects.filter(pk=incident.pk).update(root_cause="a full disk")
+    services.acknowledge(incident, by="alice")
+    turn(page, path)
+    expect(page.locator("#you form[action$=rate]")).to_be_visible()
+    assert cause.input_value() == "it was the cat"
+    services.close(incident, Verdict.VERIFIED, actor="proof", note="cleared")
+    turn(page, path)
+    expect(page.locator("#standing")).to_contain_text("Fixed")
+    assert why.input_value() == "help me"
+
+
+def test_what_a_form_said_waits_for_its_reader(server: Site, page: Page) -> None:
+    """Not for whichever tab asks next, and it stays there while the page changes."""
+    incident = an_incident()
+    path = f"/incidents/{incident.pk}"
+    page.goto(server.url + path)
+    page.locator("form[action$=acknowledge]").evaluate(
+        "each => fetch(each.action, { method: 'POST', body: new FormData(each), redirect: 'manual' })"
+    )
+    said = page.get_by_text("Acknowledged.", exact=True)
+    turn(page, path)
+    expect(page.locator("form[action$=acknowledge]")).to_have_count(0)
+    expect(said).to_have_count(0)
+    page.reload()
+    expect(said).to_be_visible()
+    Incident.objects.filter(pk=incident.pk).update(description="something new is known")
+    services.take_over(incident, by="alice")
+    turn(page, path)
+    expect(page.get_by_role("button", name="Let the crew go on")).to_be_visible()
+    expect(said).to_be_visible()
+
+
+def test_a_form_is_sent_once(server: Site, page: Page) -> None:
+    page.goto(f"{server.url}/incidents/{an_incident().pk}")
+    form = page.locator("form[action$=note]")
+    page.locator("#you-note").evaluate("each => (each.open = true)")
+    form.locator("button").press("Enter")  # held back: nothing is typed
+    form.locator("[name=text]").fill("moved")
+    form.locator("button").focus()
+    server.answering.clear()
+    page.keyboard.press("Enter")
+    server.posted.get(timeout=PATIENCE / 1000)
+    page.keyboard.press("Enter")
+    server.answering.set()
+    expect(page.get_by_text("Added to the story.")).to_be_visible(timeout=PATIENCE)
+    assert server.posted.empty()
+    page.locator("#you-note").evaluate("each => (each.open = true)")
+    form.locator("[name=text]").fill("moved again")
+    with page.expect_navigation():
+        form.locator("button").click()
+    assert server.posted.get_nowait().endswith("/note")
 
 
 def test_a_lost_connection_is_said_and_that_it_is_back(server: Site, page: Page) -> None:

@@ -1,4 +1,5 @@
-// On every page: the menu of small screens, copy buttons, and the page for when there is no connection.
+// On every page: the menu of small screens, copy buttons, forms that are sent once, and the page for when there
+// is no connection.
 "use strict";
 
 const menu = document.querySelector("button.menu");
@@ -36,6 +37,15 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", () => copy(button));
 }
+
+// A second press would make a second note, or a second token while the first is shown to nobody. What the
+// browser's validation holds back is no submit.
+const sent = new Set();
+document.addEventListener("submit", (event) => {
+  if (sent.has(event.target)) event.preventDefault();
+  else if (!event.defaultPrevented) sent.add(event.target);
+});
+window.addEventListener("pageshow", () => sent.clear()); // back again
 
 if ("serviceWorker" in navigator && window.isSecureContext) {
   navigator.serviceWorker.register("/sw.js").catch(() => {});

@@ -1,12 +1,14 @@
 // Keeps a page up to date: asks whether it changed, and changes what did, around what somebody reads or types.
 //
-// Elements are matched by `id`, else by `data-key`, else by their place. What is typed, chosen, opened or
-// focused stays, and so does an element with `data-keep`. The document hears `homelab:updated` after a change.
+// Elements are matched by `id`, else by `data-key`, a form by its action, else by their place. What is typed,
+// chosen, opened or focused stays, and so does an element with `data-keep`; what is gone goes, but is never
+// made into something else. The document hears `homelab:updated` after a change.
 "use strict";
 
 const EVERY_MS = 1000 * Number(document.querySelector("main").dataset.live || 5);
 const LONGEST_MS = 60000;
 const PATIENCE_MS = 20000;
+const FIELDS = "input:not([type=hidden]), textarea";
 
 let tag = null; // the ETag of what is shown
 let updated = new Date();
@@ -15,11 +17,19 @@ let timer = null;
 let leaving = false; // a form was sent: the next page is on its way
 
 function key(node) {
-  return node.nodeType === Node.ELEMENT_NODE ? node.id || node.dataset.key || "" : "";
+  if (node.nodeType !== Node.ELEMENT_NODE) return "";
+  return node.id || node.dataset.key || (node.tagName === "FORM" && node.getAttribute("action")) || "";
 }
 
 function alike(old, fresh) {
-  return old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName && key(old) === key(fresh);
+  if (old.nodeName !== fresh.nodeName || key(old) !== key(fresh)) return false;
+  if (old.matches?.("input, textarea, select, button") && old.name !== fresh.name) return false;
+  return old !== document.activeElement || leads(old) === leads(fresh);
+}
+
+// What a press would do: under somebody's finger a link or button does not become another one.
+function leads(node) {
+  return node.tagName === "BUTTON" ? node.value : node.getAttribute("href");
 }
 
 function morph(old, fresh) {
@@ -45,22 +55,40 @@ function morphAttributes(old, fresh) {
 }
 
 function morphChildren(old, fresh) {
-  const keyed = new Map([...old.childNodes].filter(key).map((node) => [key(node), node]));
+  const keyed = [...old.childNodes].filter(key);
   const coming = [...fresh.childNodes];
   let place = old.firstChild;
   while (coming.length) {
     const wanted = coming.shift();
-    const known = key(wanted) ? keyed.get(key(wanted)) : ahead(place, wanted, coming);
+    const known = key(wanted) ? take(keyed, wanted) : ahead(place, wanted, coming);
     if (!known || !alike(known, wanted)) {
       old.insertBefore(document.importNode(wanted, true), place);
       continue;
     }
     if (!key(wanted)) place = clear(place, known);
+    else if (known.contains(document.activeElement)) place = putBehind(known, place);
     if (known === place) place = place.nextSibling;
     else old.insertBefore(known, place);
     morph(known, wanted);
   }
   clear(place, null);
+}
+
+// The old node with the key of a new one, each once: two forms may have one action.
+function take(keyed, wanted) {
+  const found = keyed.findIndex((node) => alike(node, wanted));
+  return found < 0 ? null : keyed.splice(found, 1)[0];
+}
+
+// Moves what stands before a node behind it, for a node that is moved itself loses the focus.
+function putBehind(known, place) {
+  const behind = known.nextSibling;
+  while (place && place !== known) {
+    const next = place.nextSibling;
+    known.parentNode.insertBefore(place, behind);
+    place = next;
+  }
+  return known;
 }
 
 // The next old node that a new one without a key is about, past those of which nothing is left.
@@ -72,11 +100,11 @@ function ahead(place, wanted, coming) {
   return null;
 }
 
-// Takes away what is no longer there, up to a node; but never what somebody types into.
+// Takes away what is no longer there, up to a node; but never what somebody types or has typed into.
 function clear(place, end) {
   while (place && place !== end) {
     const next = place.nextSibling;
-    if (!(place.contains(document.activeElement) && isTyping(place))) place.remove();
+    if (!isTyping(place)) place.remove();
     place = next;
   }
   return place;
@@ -84,8 +112,8 @@ function clear(place, end) {
 
 function isTyping(node) {
   if (node.nodeType !== Node.ELEMENT_NODE) return false;
-  const fields = [...node.querySelectorAll("input:not([type=hidden]), textarea")];
-  return fields.some((field) => field.value !== field.defaultValue);
+  const fields = [...(node.matches(FIELDS) ? [node] : []), ...node.querySelectorAll(FIELDS)];
+  return fields.some((field) => field === document.activeElement || field.value !== field.defaultValue);
 }
 
 function say(text) {
@@ -105,7 +133,8 @@ function show(page) {
 async function ask() {
   const answer = await fetch(location.href, {
     cache: "no-store",
-    headers: tag ? { "If-None-Match": tag } : {},
+    // X-Live: what a form said waits for the page that follows it, not for whoever asks first.
+    headers: { "X-Live": "1", ...(tag && { "If-None-Match": tag }) },
     signal: AbortSignal.timeout(PATIENCE_MS),
   });
   if (answer.redirected || answer.status === 401 || answer.status === 403) {
