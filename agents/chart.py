@@ -106,6 +106,7 @@ def read(incident: Incident, *, seconds: float = LOOK_SECONDS) -> Signal:
     )
     compared = promql.comparison(question.expression)
     measured = compared.measured if compared else question.expression
+    threshold = compared.threshold if compared and _has_place(compared.threshold) else None
     step = max(LEAST_STEP, math.ceil((end - start) / MOST_POINTS))
     rows = client.range(measured, start=start, end=end, step=step)
     own = _own(rows, alerts, question)
@@ -115,8 +116,8 @@ def read(incident: Incident, *, seconds: float = LOOK_SECONDS) -> Signal:
     return Signal(
         expression=clean(question.expression),
         measured=clean(measured.replace("{}", "")),  # as the parser writes a name alone
-        threshold=compared.threshold if compared else None,
-        side=compared.side if compared else 0,
+        threshold=threshold,
+        side=compared.side if compared and threshold is not None else 0,
         start=start,
         end=end,
         step=step,
@@ -149,12 +150,17 @@ def _names(rows: Sequence[Series]) -> list[str]:
     ]
 
 
+def _has_place(value: float) -> bool:
+    """On a scale: no infinity, no NaN, which is less than nothing."""
+    return abs(value) < LARGEST
+
+
 def _values(row: Series, start: float, end: float, step: float) -> tuple[float | None, ...]:
     """A value for each step; None where there is no sample, or one that has no place on a scale."""
     values: list[float | None] = [None] * (int((end - start) // step) + 1)
     for at, value in row.points:
         place = round((at - start) / step)
-        if 0 <= place < len(values) and abs(value) < LARGEST:  # NaN is not
+        if 0 <= place < len(values) and _has_place(value):
             values[place] = value
     return tuple(values)
 

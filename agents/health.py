@@ -27,8 +27,15 @@ from incidents.models import Episode
 
 logger = logging.getLogger(__name__)
 SOURCE = "health-check"
+AGAIN_SECONDS = 30.0  # while something does not answer: people look whether it is back
 # What ends a finding, by who found it: the key of its episode's condition.
 CONDITIONS = {"prometheus": "expression", "docker": "container", "watchdog": "watchdog"}
+
+
+def every(result: dict[str, Any]) -> float:
+    """Seconds until the next check."""
+    usual: float = settings.HEALTH_CHECK_SECONDS
+    return min(usual, AGAIN_SECONDS) if result["errors"] else usual
 
 
 def run() -> dict[str, Any]:

@@ -28,6 +28,7 @@ TIME_STEPS = (
 )
 UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 GAPS_TOLD = 3
+LEAST_SPAN = 1e-300  # floats have no steps within a smaller one
 LEVEL = '<path class="grid" d="M{0} {2}H{1}"/><text class="level" x="{3}" y="{2}" dy=".32em">{4}</text>'
 CLOCK = '<path class="grid" d="M{0} {1}v4"/><text class="clock" x="{0}" y="{2}">{3}</text>'
 BAD = '<rect class="bad" x="{}" y="{}" width="{}" height="{}"/>'
@@ -164,6 +165,8 @@ def _extent(plot: Plot) -> tuple[float, float]:
     low, high = min(values, default=0.0), max(values, default=1.0)
     if high - low <= 1e-9 * max(abs(low), abs(high), 1e-200):
         low, high = (low - abs(low) / 2, high + abs(high) / 2) if low else (-1.0, 1.0)
+    if high - low < LEAST_SPAN:
+        low, high = -1.0, 1.0
     if 0 < low <= high - low:
         low = 0.0
     air = (high - low) * 0.06

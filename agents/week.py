@@ -86,19 +86,20 @@ class Week:
         return not (self.ended or self.open or self.offers)
 
 
-def of(until: datetime | None = None) -> Week:
-    """The seven days before a moment, or before now. What is open and offered is as it is now."""
+def of(until: datetime | None = None, *, since: datetime | None = None) -> Week:
+    """What ended between two moments, by default the last seven days. What is open and offered is of now."""
     until = until or timezone.now()
-    rows = ended_since(until - SPAN, until).exclude(alert_name=rehearsal.ALERT)
+    since = since or until - SPAN
+    rows = ended_since(since, until).exclude(source=rehearsal.SOURCE)
     verdicts = _by_verdict(rows)
     disowned = _by_verdict(rows.filter(rating=Literal(Rating.WRONG)))
-    yes = _approved(until - SPAN, until)
+    yes = _approved(since, until)
     approved_count: int = yes.aggregate(count=Count("incident", distinct=True))["count"]
     verified = rows.filter(verdict=Verdict.VERIFIED).exclude(rating=Rating.WRONG)
     alone = verdicts.get(Verdict.VERIFIED, 0) - disowned.get(Verdict.VERIFIED, 0) - approved_count
     unknown = rows.filter(verdict=Verdict.UNKNOWN).exclude(rating=Rating.WRONG)
     return Week(
-        since=until - SPAN,
+        since=since,
         until=until,
         wrong=_wrong(rows, verdicts, disowned),
         unknown=_group("unknown", "Unknown", unknown, _left(Verdict.UNKNOWN, verdicts, disowned)),
@@ -127,7 +128,7 @@ def _approved(since: datetime, until: datetime) -> QuerySet[Action]:
     """Changes that were approved and mended it. People approve few, while the crew may fix many."""
     yes = Action.objects.filter(by_person=True, helped=True, incident__verdict=Verdict.VERIFIED)
     yes = yes.filter(incident__closed_at__gte=since, incident__closed_at__lt=until)
-    return yes.exclude(incident__rating=Rating.WRONG)
+    return yes.exclude(incident__rating=Rating.WRONG).exclude(incident__source=rehearsal.SOURCE)
 
 
 def _wrong(rows: QuerySet[Incident], verdicts: dict[str, int], disowned: dict[str, int]) -> Group:
@@ -159,10 +160,12 @@ def run() -> dict[str, Any]:
     """As a job: tell the week that was last due, unless it was told, or was before the first look."""
     if settings.WEEKLY_REPORT is None:
         return {}
-    due = settings.WEEKLY_REPORT.last(timezone.now(), ZoneInfo(settings.TIME_ZONE))
+    zone = ZoneInfo(settings.TIME_ZONE)
+    due = settings.WEEKLY_REPORT.last(timezone.now(), zone)
     told = jobs.last_result(JOB).get("told")
     if told is not None and datetime.fromisoformat(told) < due:
-        tell(of(due))
+        # By the clock on the wall: a week in which the clocks change has an hour less, or more.
+        tell(of(due, since=settings.WEEKLY_REPORT.last(due - timedelta(microseconds=1), zone)))
     return {"told": due.isoformat()}
 
 

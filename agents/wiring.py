@@ -24,7 +24,7 @@ def connect() -> None:
     signals.incident_taken_over.connect(_taken_over, dispatch_uid="crew-taken-over")
     signals.incident_given_back.connect(_given_back, dispatch_uid="crew-given-back")
     signals.facts_wanted.connect(_facts, dispatch_uid="crew-facts")
-    jobs.register("health_check", lambda renew: health.run(), every=settings.HEALTH_CHECK_SECONDS)
+    jobs.register("health_check", lambda renew: health.run(), every=health.every)
     polled = settings.RECONCILE_SECONDS if settings.ALERTMANAGER_URL else None
     jobs.register(reconcile.JOB, lambda renew: reconcile.run(), every=polled)
     jobs.register(audit.JOB, lambda renew: audit.run(), every=audit.EVERY_SECONDS)

@@ -20,6 +20,8 @@ from incidents.redaction import clean
 # What a job does, given a function that renews its lease (for work that takes minutes) and may write how far
 # it is (`result=`); its result as JSON.
 Run = Callable[[Callable[..., None]], dict[str, Any]]
+# Seconds until a job is due again, always the same or by its result.
+Every = float | Callable[[dict[str, Any]], float]
 
 
 class Again(Exception):
@@ -36,13 +38,13 @@ class Work:
     """What a job does, and after how many seconds it is due again (None: only on request)."""
 
     run: Run
-    every: float | None
+    every: Every | None
 
 
 REGISTRY: dict[str, Work] = {}
 
 
-def register(name: str, run: Run, *, every: float | None = None) -> None:
+def register(name: str, run: Run, *, every: Every | None = None) -> None:
     REGISTRY[name] = Work(run, every)
 
 
@@ -97,4 +99,5 @@ def run(pk: int) -> None:
     if work.every is None:
         job.finish(result=result, last_finished_at=now)
     else:
-        job.put_back(seconds=work.every, result=result, last_finished_at=now)
+        seconds = work.every(result) if callable(work.every) else work.every
+        job.put_back(seconds=seconds, result=result, last_finished_at=now)

@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="incident",
             index=models.Index(
-                fields=["closed_at", "verdict", "alert_name", "resolution_seconds"],
+                fields=["closed_at", "verdict", "alert_name", "source", "resolution_seconds"],
                 condition=Q(closed_at__isnull=False),
                 name="ended_incidents",
             ),

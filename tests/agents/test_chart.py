@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.utils import timezone
 
 from agents import chart
 from agents.models import Action, Chart, Step
+from agents.plot import svg
 from agents.tools.base import ToolError
 from incidents import services
 from incidents.models import Incident, Verdict
@@ -110,6 +113,20 @@ def test_what_has_no_place_on_a_scale_is_a_gap(prometheus: FakePrometheus, value
     put(prometheus, (ROW, {0: "1", 5: value, 10: "1"}))
     [(_, values)] = chart.read(an_open_one()).series
     assert values[:3] == (1.0, None, 1.0)
+
+
+@pytest.mark.parametrize("compared", ["< 1e400", "> -1e400", "!= 1.7e308", "> NaN", "< Inf"])
+def test_a_threshold_that_has_no_place_on_a_scale_is_left_out(
+    prometheus: FakePrometheus, compared: str
+) -> None:
+    incident = an_incident(started_at=timezone.now())
+    link = f"http://prom/graph?{urlencode({'g0.expr': f'{UP} {compared}'})}"
+    an_episode(incident, labels=LABELS, generator_url=link)
+    put(prometheus, (ROW, {0: "1"}))
+    signal = chart.read(incident)
+    assert (signal.measured, signal.threshold, signal.side) == (UP, None, 0)
+    assert svg(chart.plot(incident, signal), width=600, zone=UTC)
+    json.dumps(signal.as_json(), allow_nan=False)  # PostgreSQL keeps no other
 
 
 def test_an_expression_that_is_no_comparison_is_plotted_itself(prometheus: FakePrometheus) -> None:

@@ -133,6 +133,23 @@ def test_a_host_that_is_silent_resolves_nothing(containers: list[Any]) -> None:
 
 
 @pytest.mark.usefixtures("not_the_first")
+def test_while_something_does_not_answer_it_looks_again_soon(containers: list[Any], settings: Any) -> None:
+    settings.HEALTH_CHECK_SECONDS = 300
+
+    def due_in() -> float:
+        Job.objects.update(due_at=timezone.now())
+        job = Job.objects.get(name="health_check")
+        jobs.run(job.pk)
+        job.refresh_from_db()
+        return (job.due_at - timezone.now()).total_seconds()
+
+    containers[0] = listing(errors={"h": "cannot reach h"})
+    assert due_in() <= 30
+    containers[0] = listing()
+    assert due_in() > 200
+
+
+@pytest.mark.usefixtures("not_the_first")
 def test_an_alert_that_no_delivery_brought_is_taken_from_alertmanager(
     alertmanager: list[dict[str, Any]],
 ) -> None:

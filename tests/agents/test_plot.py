@@ -126,7 +126,18 @@ def test_strangers_words_are_escaped_and_no_style_is_inline() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [(0, 0), (5, 5), (-3, -3), (1e15, 1e15 + 1), (1e-300, 2e-300), (-1e299, 1e299), (0.1 + 0.2, 0.3), (7,)],
+    [
+        (0, 0),
+        (5, 5),
+        (-3, -3),
+        (1e15, 1e15 + 1),
+        (1e-300, 2e-300),
+        (-1e299, 1e299),
+        (0.1 + 0.2, 0.3),
+        (7,),
+        (5e-324,),
+        (0, 1e-310),
+    ],
 )
 def test_any_numbers_have_a_scale(values: tuple[float, ...]) -> None:
     levels = [each for each in drawn(a_plot(*values)).iter("text") if each.get("class") == "level"]

@@ -108,8 +108,17 @@ def test_the_noisiest_alerts_and_the_offers() -> None:
 
 
 def test_test_alerts_are_no_part_of_it() -> None:
-    ended(Verdict.FALSE_ALARM, alert_name="HomelabTest")
-    assert week.of().is_empty
+    ended(Verdict.FALSE_ALARM, source="homelab-test")
+    approved(source="homelab-test", target=a_target())
+    found = week.of()
+    assert found.is_empty
+    assert [group.count for group in found.groups] == [0, 0, 0, 0]
+
+
+def test_a_sender_cannot_hide_its_alerts_by_the_name_of_a_test() -> None:
+    approved(alert_name="HomelabTest", target=a_target())
+    ended(Verdict.NOT_FIXED, alert_name="HomelabTest")
+    assert [group.count for group in week.of().groups] == [1, 0, 1, 0]
 
 
 def told() -> list[Notification]:
@@ -155,6 +164,26 @@ def test_the_next_week_is_told_again(chat: Chat, clock: Clock) -> None:
     ended(Verdict.UNKNOWN, closed_at=clock.moment - timedelta(days=1))
     due()
     assert [row.title for row in told()] == ["Week: 1 wrong", "Week: 1 unknown"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("2026-10-19T08:00:00+02:00", "2026-10-26T08:00:00+01:00"),
+        ("2026-03-23T08:00:00+01:00", "2026-03-30T08:00:00+02:00"),
+    ],
+)
+def test_each_hour_is_in_one_week_when_the_clocks_change(
+    chat: Chat, clock: Clock, before: str, after: str
+) -> None:
+    begin, end = datetime.fromisoformat(before), datetime.fromisoformat(after)
+    for number in range(-2, 3):  # half an hour apart, two in the week before
+        ended(Verdict.NOT_FIXED, closed_at=begin + timedelta(minutes=30 * number))
+    Job.objects.create(name=week.JOB, result={"told": (begin - timedelta(days=7)).isoformat()})
+    for moment in (begin, end):
+        clock.moment = moment + timedelta(minutes=5)
+        due()
+    assert [row.title for row in told()] == ["Week: 2 wrong", "Week: 3 wrong"]
 
 
 def test_a_fresh_install_does_not_tell_of_the_week_before_it(chat: Chat) -> None:
