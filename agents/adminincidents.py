@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar, cast
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet, TextField
@@ -19,6 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from agents import again, costs
+from agents.adminforms import IncidentForm
 from agents.adminparts import (
     ActionInline,
     EpisodeInline,
@@ -35,7 +35,6 @@ from incidents.adminbase import (
     ModelForm,
     RecordAdmin,
     RecordInline,
-    Select,
     Textarea,
     label,
     tell_changed,
@@ -67,27 +66,6 @@ class IncidentList(ChangeList):
         for row in rows:
             row.cost = found.get(row.pk)
         self.result_list = cast("QuerySet[Any]", rows)
-
-
-class IncidentForm(ModelForm):
-    """What a person knows. The rating is of the crew's cause; a line is one more of the timeline."""
-
-    diagnosis = forms.ChoiceField(
-        required=False,
-        choices=[("", "not rated"), *Rating.choices],
-        label="The crew's cause is",
-        widget=Select,
-    )
-    line = forms.CharField(
-        required=False,
-        max_length=10_000,
-        widget=Textarea(attrs={"rows": 2}),
-        label="Add to the timeline",
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["diagnosis"].initial = self.instance.rating or ""
 
 
 @admin.register(Incident)

@@ -19,7 +19,7 @@ from incidents.redaction import clean_tree
 class EpisodeInline(RecordInline):
     model = Episode
     verbose_name_plural = "alerts"
-    fields = ("alert_name", "severity", "target", "starts_at", "ends_at", "contested_at", "sent_labels")
+    fields = ("title", "severity", "target", "starts_at", "ends_at", "contested_at", "sent_labels")
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Episode]:

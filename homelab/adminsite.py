@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
 from django.apps import apps
 from django.contrib.admin import AdminSite
+from django.contrib.admin.views.main import ERROR_FLAG
+from django.core.exceptions import BadRequest
 from django.core.paginator import InvalidPage
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db import DataError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.template.response import SimpleTemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 
 from agents import adminpages
@@ -83,11 +90,38 @@ SIDEBAR: dict[str, tuple[Entry, ...]] = {
 }
 
 
+def _sane(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """400 for NUL, which PostgreSQL has no text for. A value that no column can hold leads to the list
+    without it, as Django itself does for the bad values that it knows.
+    """
+
+    @wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if any("\0" in value for values in request.GET.lists() for value in values[1]):
+            raise BadRequest("NUL in the address")
+        place = request.resolver_match
+        if request.method != "GET" or place is None or not (place.url_name or "").endswith("_changelist"):
+            return view(request, *args, **kwargs)
+        try:
+            response = view(request, *args, **kwargs)
+            # here, for a list's template asks the database, too
+            return response.render() if isinstance(response, SimpleTemplateResponse) else response
+        except (OverflowError, DataError):
+            if ERROR_FLAG in request.GET:
+                raise
+            return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
+
+    return wrapper
+
+
 class HomelabAdmin(_Site):
     site_header = "homelab"
     site_title = "homelab"
     index_title = "Records"
     site_url = "/"
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        return super().admin_view(_sane(view), cacheable)
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return cast(HttpResponse, throttled(super().login)(request, extra_context))

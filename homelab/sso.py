@@ -18,9 +18,11 @@ from homelab.middleware import Handler, for_machines
 from incidents.access import RANK
 from incidents.api.errors import refusal
 from incidents.clients import from_trusted_proxy
+from incidents.context import person
 from incidents.models import Role
 
 LONGEST_NAME = 150
+MAKER = "single sign-on"  # in the audit
 
 
 class Refused(Exception):
@@ -57,7 +59,7 @@ def _person(name: str, groups: list[str]) -> User:
     roles = [settings.SSO_GROUPS[group] for group in groups if group in settings.SSO_GROUPS]
     if not roles:
         raise Refused(f"{name}, you are in none of the groups that SSO_GROUPS lets in.")
-    user, _ = User.objects.get_or_create(username=name, defaults={"password": make_password(None)})
+    user = _account(name)
     if not user.is_active:
         raise Refused(f"The account {name} is not active.")
     if user.has_usable_password():
@@ -69,6 +71,15 @@ def _person(name: str, groups: list[str]) -> User:
     rank = max(RANK[Role(role)] for role in roles)
     user.is_staff, user.is_superuser = rank >= RANK[Role.OPERATOR], rank >= RANK[Role.ADMIN]
     return user
+
+
+def _account(name: str) -> User:
+    """Made at the first visit, and by nobody else: of this person nothing else is known yet."""
+    token = person.set(lambda: MAKER)
+    try:
+        return User.objects.get_or_create(username=name, defaults={"password": make_password(None)})[0]
+    finally:
+        person.reset(token)
 
 
 def _readable(name: str) -> str:

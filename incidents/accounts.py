@@ -33,8 +33,16 @@ def connect() -> None:
 def _read(sender: Any, instance: Any, raw: bool, update_fields: Any, **_: Any) -> None:
     """What it was before, for what may change now; a login writes no more than its time."""
     instance.account_before = None
-    if not raw and (update_fields is None or set(update_fields) & set(WATCHED)):
+    if raw or _is_renewal(instance, update_fields):
+        return
+    if update_fields is None or set(update_fields) & set(WATCHED):
         instance.account_before = sender.objects.filter(pk=instance.pk).values(*WATCHED).first()
+
+
+def _is_renewal(instance: Any, update_fields: Any) -> bool:
+    """At a login Django stores the same password as today's kind of hash: no word of who set a new one."""
+    only_password = update_fields is not None and set(update_fields) == {"password"}
+    return only_password and instance._password is None and instance.has_usable_password()
 
 
 def _saved(sender: Any, instance: Any, created: bool, raw: bool, **_: Any) -> None:

@@ -102,7 +102,7 @@ class EpisodeAdmin(RecordAdmin):
 
     list_display = (
         "id",
-        "alert_name",
+        "title",
         "severity",
         "source",
         "incident",
@@ -112,7 +112,7 @@ class EpisodeAdmin(RecordAdmin):
     )
     list_select_related = ("incident",)
     search_fields = ("alert_name", "fingerprint")
-    hidden = ("labels", "annotations", "generator_url")
+    hidden = ("alert_name", "labels", "annotations", "generator_url")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [*super().get_fields(request, obj), "sent"]

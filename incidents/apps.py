@@ -9,6 +9,7 @@ from incidents.redaction import hide_everywhere
 
 class IncidentsConfig(AppConfig):
     name = "incidents"
+    verbose_name = "Records"  # "Incidents" is what one of its tables is called
 
     def ready(self) -> None:
         hide_everywhere(own_secrets(settings))

@@ -15,8 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from agents.models import CrewRun, ModelCall, Step
-from incidents import finding
-from incidents.models import Event, Incident, Verdict
+from incidents import finding, services
+from incidents.models import Event, Incident, Rating, Verdict
 from tests.agents.rows import a_run, an_action
 from tests.incidents.rows import a_target, an_episode, an_incident
 
@@ -41,6 +41,26 @@ def form(**changes: str) -> dict[str, str]:
     prefixes = ("actions", "runs", "episodes", "events", "notifications")
     management = {f"{prefix}-{name}": "0" for prefix in prefixes for name in ("TOTAL_FORMS", "INITIAL_FORMS")}
     return {"human_cause": "", "human_note": "", "diagnosis": "", "line": "", **management, **changes}
+
+
+def hidden(page: Any) -> dict[str, str]:
+    """What an incident's page sends back of what it showed."""
+    shown = [field for field in page.context["adminform"].form if field.field.show_hidden_initial]
+    assert all(f'name="{field.html_initial_name}"' in page.content.decode() for field in shown)
+    form = page.context["adminform"].form
+    return {
+        field.html_initial_name: form.data.get(field.html_initial_name, field.initial or "")
+        for field in shown
+    }
+
+
+def bob_writes(incident: Incident) -> None:
+    services.annotate(incident, by="bob", cause="the cat", note="seen\nit")
+    services.rate(incident, by="bob", rating=Rating.WRONG)
+
+
+def words(incident: Incident) -> tuple[str, str, str | None]:
+    return incident.human_cause, incident.human_note, incident.rating
 
 
 def choose(root: Client, what: str, *rows: Incident, **more: Any) -> list[str]:
@@ -138,6 +158,39 @@ def test_a_bad_date_is_no_error(root: Client) -> None:
         "opened_at__year=99999",
     ):
         assert root.get(f"{LIST}?{query}").status_code == 302
+
+
+@pytest.mark.filterwarnings("ignore:DateTimeField:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("zone", "query"),
+    [
+        ("UTC", "opened_at__year=9999&opened_at__month=12&opened_at__day=31"),
+        ("UTC", "target__id__exact=12345678901234567890123"),
+        ("Europe/Berlin", "opened_at__gte=0001-01-01"),
+        ("Europe/Berlin", "opened_at__year=1&opened_at__month=1&opened_at__day=1"),
+        ("America/New_York", "opened_at__lt=9999-12-31 23:59:59"),
+    ],
+)
+def test_a_value_that_no_column_holds_leads_to_the_list(
+    root: Client, settings: Any, zone: str, query: str
+) -> None:
+    settings.TIME_ZONE = zone
+    an_incident()
+    answer = root.get(f"{LIST}?{query}")
+    assert (answer.status_code, answer["Location"]) == (302, f"{LIST}?e=1")
+    assert root.get(answer["Location"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"{LIST}?alert_name=%00",
+        "/admin/incidents/event/?kind=%00",
+        "/admin/autocomplete/?app_label=incidents&model_name=incident&field_name=target&term=%00",
+    ],
+)
+def test_nul_in_an_address_is_a_bad_request(root: Client, address: str) -> None:
+    assert root.get(address).status_code == 400
 
 
 class TestSearch:
@@ -241,6 +294,50 @@ class TestPage:
         assert incident.events.get(kind="noted").text == "rang the shop"
         root.post(path, form(diagnosis="wrong"))
         assert incident.events.count() == 2, "what was said before is not said again"
+
+    def test_a_stale_page_takes_back_nothing_of_anybody_else(self, root: Client) -> None:
+        incident = an_incident(root_cause="the disk")
+        path = f"{LIST}{incident.pk}/change/"
+        shown = form(**hidden(root.get(path)))
+        bob_writes(incident)
+        assert root.post(path, {**shown, "_acknowledge": "1"}).status_code == 302
+        incident.refresh_from_db()
+        assert (incident.human_cause, incident.human_note, incident.rating) == (
+            "the cat",
+            "seen\nit",
+            "wrong",
+        )
+        assert (incident.annotated_by, incident.rated_by, incident.acknowledged_by) == ("bob", "bob", "robin")
+
+    @pytest.mark.parametrize(
+        ("name", "mine", "his"),
+        [
+            ("human_cause", "the dog", "wrote “the cat”"),
+            ("human_note", "heard it", "wrote “seen\nit”"),
+            ("diagnosis", "right", "wrote “wrong”"),
+        ],
+    )
+    def test_of_two_who_write_the_same_field_the_second_is_asked(
+        self, root: Client, name: str, mine: str, his: str
+    ) -> None:
+        incident = an_incident(root_cause="the disk")
+        path = f"{LIST}{incident.pk}/change/"
+        shown = form(**hidden(root.get(path)), **{name: mine})
+        bob_writes(incident)
+        services.annotate(incident, by="carol")  # the last to annotate, not the one who wrote it
+        services.annotate(incident, by="carol", verdict=Verdict.FALSE_ALARM)
+        said = root.post(path, shown)
+        [error] = said.context["adminform"].form.errors[name]
+        assert error == f"bob {his} meanwhile. Save again to put yours instead."
+        incident.refresh_from_db()
+        assert (incident.human_cause, incident.human_note, incident.rating) == (
+            "the cat",
+            "seen\nit",
+            "wrong",
+        )
+        root.post(path, {**shown, **hidden(said)})
+        incident.refresh_from_db()
+        assert (incident.rating if name == "diagnosis" else getattr(incident, name)) == mine
 
     def test_buttons_call_for_help_and_send_the_crew_again(self, root: Client) -> None:
         incident = an_incident()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test import Client
@@ -48,3 +50,25 @@ def test_the_admins_list(django_user_model: type) -> None:
     client.force_login(django_user_model.objects.create_superuser("robin"))  # type: ignore[attr-defined]
     for query in ("", "source=nas", "verdict__exact=relapsed", "q=service", "opened_at__year=2026", "p=2"):
         assert client.get(f"/admin/incidents/incident/?{query}").status_code == 200, query
+
+
+def test_an_odd_address_of_the_admin_is_no_error(django_user_model: type, settings: Any) -> None:
+    an_incident(target=a_target())
+    client = Client()
+    client.force_login(django_user_model.objects.create_superuser("robin"))  # type: ignore[attr-defined]
+    for address in (
+        "incidents/incident/?alert_name=%00",
+        "incidents/incident/?source=%00",
+        "incidents/incident/?status__exact=%00",
+        "incidents/event/?kind=%00",
+        "agents/toolcall/?tool=%00",
+        "autocomplete/?app_label=incidents&model_name=incident&field_name=target&term=%00",
+    ):
+        assert client.get(f"/admin/{address}").status_code == 400, address
+    settings.TIME_ZONE = "Europe/Berlin"
+    for query in (
+        "opened_at__year=9999&opened_at__month=12&opened_at__day=31",
+        "opened_at__year=1&opened_at__month=1&opened_at__day=1",
+        "target__id__exact=12345678901234567890123",
+    ):
+        assert client.get(f"/admin/incidents/incident/?{query}").status_code in (200, 302), query

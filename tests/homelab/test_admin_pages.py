@@ -70,7 +70,18 @@ def test_what_changes_something_wants_a_post_with_a_csrf_token(operator: Client,
     assert Action.objects.get().status == "awaiting_approval"
 
 
+def test_a_breadcrumb_says_nothing_twice(person: Person) -> None:
+    page = person(superuser=True).get("/admin/incidents/incident/")
+    assert page.context["opts"].app_config.verbose_name == "Records"
+
+
 class TestApprovals:
+    def test_the_words_have_one_label(self, operator: Client) -> None:
+        an_action()
+        page = operator.get("/admin/approvals/").content.decode()
+        assert 'placeholder="in your words"' in page
+        assert "In your words" not in page
+
     def test_the_page_says_what_it_would_touch(self, operator: Client) -> None:
         an_action(
             touches="restarts docker:docker2/jellyfin, which 3 others depend on",

@@ -13,6 +13,7 @@ from django.test import Client
 
 from agents.models import Action
 from incidents.access import RolePermission
+from incidents.models import Event
 from tests.agents.rows import an_action
 from tests.homelab.test_env import settings_with
 from tests.incidents.rows import an_incident
@@ -64,6 +65,12 @@ def test_without_a_group_of_ours_nothing_opens_and_it_is_said(groups: str | None
 def test_a_program_is_refused_in_json() -> None:
     answer = ask("/stats", "others", Accept="*/*")
     assert (answer.status_code, answer.json()["detail"][:4]) == (403, "kim,")
+
+
+def test_an_account_is_made_by_single_sign_on() -> None:
+    ask("/", "ops")
+    event = Event.objects.get(kind=Event.Kind.ACCOUNT)
+    assert (event.actor, event.text) == ("single sign-on", "made kim (viewer)")
 
 
 def test_nobody_else_is_believed() -> None:

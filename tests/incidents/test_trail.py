@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import make_password
 from django.test import Client
 
 from incidents import jobs, services, trail
@@ -236,6 +237,26 @@ def test_a_login_is_in_it(client: Client) -> None:
         {"role": "operator"},
     )
     assert Event.objects.filter(kind=Event.Kind.ACCOUNT).count() == 1, "a login changes no account"
+
+
+def test_a_renewed_hash_is_no_other_password(client: Client, settings: Any) -> None:
+    settings.PASSWORD_HASHERS = [
+        *settings.PASSWORD_HASHERS,
+        "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    ]
+    robin = get_user_model().objects.create_user("robin", password="only for tests")
+    old = make_password("only for tests", hasher="pbkdf2_sha256")
+    get_user_model().objects.update(password=old)
+    client.post("/login", {"username": "robin", "password": "only for tests"})
+    robin.refresh_from_db()
+    assert robin.password != old
+    assert Event.objects.filter(kind=Event.Kind.ACCOUNT).count() == 1, "it was made, and is the same since"
+    robin.set_password("another for tests")
+    robin.save(update_fields=["password"])
+    robin.set_unusable_password()
+    robin.save(update_fields=["password"])
+    said = Event.objects.filter(kind=Event.Kind.ACCOUNT).values_list("text", flat=True)
+    assert list(said)[1:] == ["changed robin: another password"] * 2
 
 
 def test_accounts_that_are_made_changed_and_deleted_are_in_it() -> None:
