@@ -18,6 +18,7 @@ from agents.models import Action, ActionKind, CrewRun, Step, ToolCall
 from agents.tools.base import Case
 from incidents import rawsql
 from incidents.models import Incident
+from incidents.redaction import clean
 
 Outcome = Literal["verified", "failed", "unknown"]
 FAILED = Q(helped=False) | Q(status=Action.Status.FAILED)
@@ -72,7 +73,7 @@ def _counted(case: Case) -> dict[str, dict[str, dict[str, int]]]:
     if case.target is None:
         return found
     since = timezone.now() - timedelta(days=RECORD_DAYS)
-    rows = Action.objects.repairs().filter(alert_name=case.alert_name, executing_at__gt=since)
+    rows = Action.objects.repairs().filter(alert_name=clean(case.alert_name), executing_at__gt=since)
     here = Q(target__key=case.target)
     counts = {
         f"{scope}_{name}": Count("pk", filter=which & what)

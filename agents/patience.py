@@ -101,7 +101,7 @@ def reason_to_wait(step: Step) -> Wait | None:
     episode = cases.first_episode(incident, step.focus)
     if episode is None:
         return None
-    history = history_of(episode.alert_name, step.focus.kind)
+    history = history_of(episode.title, step.focus.kind)
     heals_in = history.heals_in()
     if heals_in is None:
         return None
@@ -111,7 +111,7 @@ def reason_to_wait(step: Step) -> Wait | None:
         return None
     often = f"{len(history.healed)} of {history.cases} in the last {LEARN_DAYS} days"
     text = (
-        f"{episode.alert_name} usually heals itself in {duration(timedelta(seconds=heals_in))} ({often}); "
+        f"{episode.title} usually heals itself in {duration(timedelta(seconds=heals_in))} ({often}); "
         f"waiting until {people_time(until)} before proposing anything"
     )
     return Wait(now, until, text)

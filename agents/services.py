@@ -222,13 +222,13 @@ def draft(
 ) -> Action:
     """An action as it would be proposed, not yet written. `touches`: what its dry run said."""
     incident = step.run.incident
-    names = incident.episodes.filter(target=target).order_by("id").values_list("alert_name", flat=True)
+    first = incident.episodes.filter(target=target).order_by("id").only("alert_name").first()
     return Action(
         incident=incident,
         step=step,
         kind=kind,
         target=target,
-        alert_name=names.first() or incident.alert_name,
+        alert_name=first.title if first else incident.alert_name,
         host=target.host,
         reason=reason,
         arguments=arguments or {},

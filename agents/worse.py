@@ -114,7 +114,7 @@ def _one_more(
     had = selectors_with_samples(
         client, question.expression, episode.labels, at=before, rule_labels=question.rule_labels
     )
-    return f"one more {episode.alert_name} of {action.target.key} fires since" if had else None
+    return f"one more {episode.title} of {action.target.key} fires since" if had else None
 
 
 def _further(

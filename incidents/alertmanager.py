@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from django.utils.dateparse import parse_datetime
 
-from incidents.redaction import clean_tree
+from incidents.redaction import clean, clean_tree
 
 # Of tokens unless they say otherwise, and of what the poll finds: an HA pair is one sender.
 DEFAULT_SOURCE = "alertmanager"
@@ -59,7 +59,13 @@ class Alert:
 
     @property
     def name(self) -> str:
+        """As its rule is called: what it is looked up by, and not to be shown."""
         return self.labels.get("alertname", "")[:MAX_NAME] or "unnamed alert"
+
+    @property
+    def title(self) -> str:
+        """Its name without secrets. They are replaced before it is cut: a part of one is not known as one."""
+        return clean(self.labels.get("alertname", ""))[:MAX_NAME] or self.name
 
     @property
     def severity(self) -> str:
@@ -70,7 +76,7 @@ class Alert:
         for key in ("description", "summary", "message"):
             if text := self.annotations.get(key):
                 return text
-        return self.name
+        return self.title
 
     @property
     def is_watchdog(self) -> bool:

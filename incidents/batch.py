@@ -321,9 +321,9 @@ class Batch:
     def _say_joined(self, joining: Joining) -> None:
         """One line, however many they are."""
         alerts = joining.alerts
-        text = f"{alerts[0].name} joined: {alerts[0].description}"
+        text = f"{alerts[0].title} joined: {alerts[0].description}"
         if len(alerts) > 1:
-            names = list(dict.fromkeys(alert.name for alert in alerts))
+            names = list(dict.fromkeys(alert.title for alert in alerts))
             more = ", …" if len(names) > NAMED_JOINS else ""
             text = f"{len(alerts)} alerts joined: {', '.join(names[:NAMED_JOINS])}{more}"
         labels = [dict(alert.labels) for alert in alerts]

@@ -133,7 +133,7 @@ def _contest(batch: Batch, parcel: Parcel, episode: Episode) -> Episode:
     if episode.contested_at is None:
         episode.contested_at = batch.now
         end = "its end" if episode.ends_at is not None else "the verdict"
-        text = f"{episode.alert_name} fires again with a start at or before {end}; asking if it is active"
+        text = f"{episode.title} fires again with a start at or before {end}; asking if it is active"
         batch.event(episode.incident, Event.Kind.CONTESTED, parcel.source, text)
         batch.contested.append(episode)
     batch.change(episode)
@@ -237,7 +237,7 @@ def _reopen(batch: Batch, parcel: Parcel, alert: Alert, incident: Incident) -> b
     if not _within_flap_window(incident, batch.now) or services.judged_by_person(incident):
         return False
     ago = (batch.now - (incident.closed_at or batch.now)).total_seconds()
-    text = f"{alert.name} fired again {ago:.0f} s after the end"
+    text = f"{alert.title} fired again {ago:.0f} s after the end"
     if not services.reopen(incident, actor=parcel.source, text=text):
         raise Raced(f"#{incident.pk}")
     tell_opened(incident)
@@ -255,7 +255,7 @@ def _open_incident(
     description = alert.description
     incident = Incident(
         source=parcel.source,
-        alert_name=alert.name,
+        alert_name=alert.title,
         description=description,
         severity=alert.severity,
         severity_class=severity_class(alert.severity),

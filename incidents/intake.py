@@ -166,7 +166,7 @@ def settle_contested(episode: Episode, *, active: bool, how: str) -> None:
     later = Episode.objects.filter(source=found.source, fingerprint=found.fingerprint, pk__gt=found.pk)
     active = active and not later.exists()
     said = "is active" if active else "is not active"
-    batch.event(found.incident, Event.Kind.CONTESTED, parcel.source, f"{found.alert_name} {said}: {how}")
+    batch.event(found.incident, Event.Kind.CONTESTED, parcel.source, f"{found.title} {said}: {how}")
     found.contested_at = None
     batch.change(found)
     if active:

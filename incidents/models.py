@@ -12,6 +12,7 @@ from django.utils import timezone
 from incidents.literal import Literal
 from incidents.memory_models import MemoryEntry, Problem
 from incidents.queue import QueueRow
+from incidents.redaction import clean
 from incidents.server_models import Delivery, FailureCounter, Job, Role, Tally, TallyChange, Token, Turn
 
 SEVERITIES = ("critical", "warning", "info", "other")
@@ -201,7 +202,7 @@ class Incident(models.Model):
             ),
             # All that is summed over a time: the rows themselves are long.
             models.Index(
-                fields=["closed_at", "verdict", "alert_name", "resolution_seconds"],
+                fields=["closed_at", "verdict", "alert_name", "source", "resolution_seconds"],
                 condition=Q(closed_at__isnull=False),
                 name="ended_incidents",
             ),
@@ -292,7 +293,12 @@ class Episode(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.alert_name} {self.fingerprint}"
+        return f"{self.title} {self.fingerprint}"
+
+    @property
+    def title(self) -> str:
+        """Its name without secrets; `alert_name` is kept as it was sent, for it is looked up by."""
+        return clean(self.alert_name)[:200]
 
     @property
     def system(self) -> str | None:

@@ -15,7 +15,7 @@ from agents import postmortem
 from agents.api.serializers import CostOfIncidentSerializer
 from agents.postmortem.asking import ask
 from agents.postmortem.markdown import markdown
-from incidents.access import caller, caller_of
+from incidents.access import caller
 from incidents.api.errors import MEDIA_TYPE, Conflict, HttpProblem
 from incidents.api.fields import UTCDateTimeField
 from incidents.models import Incident, Role
@@ -156,14 +156,12 @@ class PostmortemAsked(Plain):
 class PostmortemView(APIView):
     """What happened, why, what was done, how it ended and how that is known, and what is left to do."""
 
-    open_read = True
     needs: ClassVar = {"POST": Role.OPERATOR}
 
     @extend_schema(responses={200: PostmortemSerializer})
     def get(self, request: Request, incident_id: str) -> Response:
         incident = get_object_or_404(Incident.objects.with_systems(), pk=incident_id)
-        reader = caller_of(request.user)
-        made = postmortem.of(incident, outputs=reader is not None and reader.may(Role.OPERATOR))
+        made = postmortem.of(incident, outputs=caller(request).may(Role.OPERATOR))
         return Response(PostmortemSerializer(made).data)
 
     @extend_schema(request=None, responses={202: PostmortemAsked, (409, MEDIA_TYPE): HttpProblem})

@@ -75,6 +75,7 @@ def recall(
     """The past incidents most like `query`, best first; empty when nothing is like it. Raises
     MemoryUnavailable when nothing can be searched and no entry has the alert's name."""
     index = get_index()
+    alert_name = clean(alert_name) if alert_name else None  # as an incident is called
     proven = _proven(alert_name)
     try:
         refresh_if_due()

@@ -145,6 +145,19 @@ def test_a_quote_is_marked_in_the_reading_with_the_lines_around_it(person: Perso
     assert "line 19" in shown
 
 
+def test_quotes_of_what_tools_gave_out_are_for_operators(person: Person) -> None:
+    """Also where the reading they were taken from is not there to be shown with them."""
+    action, viewer, operator = an_action(), person(name="sam"), person(staff=True)
+    quotes = ("Killed process 7", "no space left")
+    claims = ("the kernel killed it", "the disk is full")
+    for shown in (True, False):
+        seen = page(viewer, action.incident)
+        assert [quote for quote in quotes if quote in seen] == []
+        assert [claim for claim in claims if claim in seen] == list(claims)
+        assert all(quote in page(operator, action.incident) for quote in quotes[not shown :])
+        ToolCall.objects.all().delete()
+
+
 def test_a_struck_claim_is_shown_struck_with_the_reason(person: Person) -> None:
     action = an_action()
     shown = page(person(staff=True), action.incident)

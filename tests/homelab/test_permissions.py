@@ -55,7 +55,7 @@ TABLE: dict[str, Line] = {
     "POST incidents/{incident}/rate": write(body={"rating": "right"}),
     "POST incidents/{incident}/notes": write(201, {"text": "I look"}),
     "POST incidents/{ended}/investigate-again": write(202),
-    "GET incidents/{incident}/postmortem": read(),
+    "GET incidents/{incident}/postmortem": read(opened=False),  # its timeline names who did what
     "POST incidents/{incident}/postmortem": write(202),
     "GET incidents/{incident}/runs": read(),
     "GET incidents/{incident}/cost": read(),

@@ -8,17 +8,21 @@ import logging.config
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import timezone
 
+from agents import week
 from homelab import logs
 from incidents import memory, notifications, services
 from incidents.memory.index import Index
-from incidents.models import Delivery, Event, Incident, MemoryEntry, Notification
+from incidents.models import Delivery, Episode, Event, Incident, MemoryEntry, Notification, Verdict
 from incidents.redaction import HIDDEN, hide_everywhere
+from incidents.wording import headline
 from tests.canaries import CANARY, LEAKS, OWN_SECRET
 from tests.conftest import Api
 from tests.incidents.memory.conftest import _empty_memory, qdrant  # noqa: F401 fixtures
@@ -123,6 +127,63 @@ def test_the_api_and_the_pages_show_none(
     clean_of_it(viewer.get("/incidents").content.decode())
     clean_of_it(person().get(f"/incidents/{incident.pk}").content.decode())
     assert CANARY not in viewer.get("/metrics").content.decode()
+
+
+def deliver(ingest: Api, name: str, *, ended: bool = False, fingerprint: str = "f") -> list[int]:
+    alert = {
+        "status": "resolved" if ended else "firing",
+        "labels": {"alertname": name, "severity": "critical"},
+        "annotations": {},
+        "startsAt": "2026-11-23T04:00:00Z",
+        "endsAt": "2026-11-23T04:05:00Z" if ended else "0001-01-01T00:00:00Z",
+        "fingerprint": fingerprint,
+    }
+    answer = ingest.post("/alert", {"version": "4", "groupKey": "g", "alerts": [alert]})
+    assert answer.status_code == 200, answer.content
+    incidents: list[int] = answer.json()["incidents"]
+    return incidents
+
+
+@KINDS
+def test_an_alert_with_one_in_its_name_shows_it_nowhere(
+    ingest: Api, viewer: Api, person: Callable[..., Client], kind: str
+) -> None:
+    name = f"Down {LEAKS[kind]}"
+    [number] = deliver(ingest, name)
+    assert deliver(ingest, name, fingerprint="another") == [number]  # it joins: a line of the timeline
+    browser, operator = person(superuser=True, name="alex"), person(staff=True, name="kim")
+    viewers = person(name="sam")
+    episode = Episode.objects.earliest("pk")
+    assert CANARY in episode.alert_name  # what its rule is called, and is asked by
+    pages = ("", f"incidents/{number}", f"incidents/{number}/record", f"incidents/{number}/postmortem")
+    lists = ("incident/", f"incident/{number}/change/", "episode/", f"episode/{episode.pk}/change/", "event/")
+    seen = [operator.get(f"/{page}") for page in pages]
+    seen += [viewers.get(f"/{page}") for page in pages]
+    seen += [browser.get(f"/admin/incidents/{page}") for page in lists]
+    seen += [viewer.get(f"/api/v1/{page}") for page in ("incidents", f"incidents/{number}", "alerts")]
+    Incident.objects.update(status="closed", verdict=Verdict.UNKNOWN, closed_at=timezone.now())
+    seen.append(viewers.get("/"))
+    texts = [str(Incident.objects.get()), headline(Incident.objects.get()), week.body(week.of())]
+    for answer in seen:
+        assert answer.status_code == 200, answer.request["PATH_INFO"]
+        assert CANARY not in answer.content.decode(), answer.request["PATH_INFO"]
+    assert CANARY not in str((texts, list(Event.objects.values_list("text")), Incident.objects.values()))
+    assert all("Down " in text for text in texts)
+
+
+def test_an_alert_with_one_in_its_name_is_known_again(ingest: Api, viewer: Api) -> None:
+    name = f"Down {LEAKS['a password by its name']}"
+    [number] = deliver(ingest, name)
+    assert deliver(ingest, name) == [number]
+    assert deliver(ingest, name, ended=True) == [number]
+    incident = Incident.objects.get()
+    assert incident.ended_at is not None
+    assert Episode.objects.get().ends_at is not None
+    found = viewer.get(f"/api/v1/incidents?{urlencode({'alert_name': incident.alert_name})}").json()
+    assert [each["id"] for each in found["results"]] == [number]
+    assert memory.sync(memory.remember(incident).pk)
+    [past] = memory.recall("Down", alert_name=name)
+    assert "same alert" in past.why
 
 
 @pytest.mark.parametrize("model", ["incident", "episode", "event", "notification"])
