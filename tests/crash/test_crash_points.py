@@ -131,7 +131,7 @@ INSIDE = {
     "incidents.services.transition",
 }
 # Said again by a person who heard no answer.
-REPEATED = {"annotated", "noted", "paused", "problem", "retried"}
+REPEATED = {"annotated", "noted", "paused", "problem", "requested", "retried"}
 # Depends on what was seen, and on what was overtaken by later news.
 VARYING = {"agent", "notified", "proof"}
 
