@@ -77,7 +77,7 @@ def serving(fake: FakePrometheus) -> Iterator[FakePrometheus]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"  # connections are kept, as by the real one
-        timeout = 0.2  # s until an idle one is closed; who waits for the rest of a damaged answer waits so long
+        timeout = 0.2  # s until an idle one is closed: so long waits who wants the rest of a damaged answer
         disable_nagle_algorithm = True  # else a body may wait 40 ms for the acknowledgement of its headers
 
         def do_GET(self) -> None:
