@@ -18,7 +18,7 @@ from tests.homelab.program import ROOT
 
 from . import crew
 
-ALERT_PAIRS, INCIDENT_PAIRS = 12, 24
+ALERT_PAIRS, INCIDENT_PAIRS = 12, 12
 
 
 def measure(directory: Path) -> dict[str, Any]:

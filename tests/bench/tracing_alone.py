@@ -29,7 +29,7 @@ from incidents.models import Role  # noqa: E402
 
 from . import crew_alone, ingest  # noqa: E402
 
-ALERTS_A_TURN, INCIDENTS_A_TURN = 200, 5
+ALERTS_A_TURN, INCIDENTS_A_TURN = 512, 34  # the spans of one batch, as busy servers send them
 WARM_UP = 1
 Turn = Callable[[bool], int]
 
