@@ -30,6 +30,8 @@ HINT_EXPIRES = 30
 TRANSPORT = {"socket_connect_timeout": 0.3, "socket_timeout": 0.3, "max_retries": 0}
 # What reading an answer that was damaged on its way ends in, besides the broker library's own errors.
 GARBLED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+# Redis keeps a list for each step of three; a worker looks into that of 0 first.
+FIRST, IN_TURN = 0, 3
 KEYS_AT_ONCE = 20  # with one message; the others may go to other workers
 PRODUCERS = 10  # as many as Celery's own pool has
 
@@ -80,8 +82,11 @@ class Breaker:
 _breaker = Breaker()
 
 
-def send(task: str, *keys: int) -> bool:
-    """Tell a worker to run the task, by its full name, with primary keys; False when nobody was told."""
+def send(task: str, *keys: int, first: bool = False) -> bool:
+    """Tell a worker to run the task, by its full name, with primary keys; False when nobody was told.
+
+    `first`: before everything that waits in turn.
+    """
     if not _breaker.lets_through():
         return False
     try:
@@ -92,6 +97,7 @@ def send(task: str, *keys: int) -> bool:
                 producer=producer,
                 retry=False,
                 expires=HINT_EXPIRES,
+                priority=FIRST if first else IN_TURN,
                 headers=tracing.headers(),
             )
     except (OperationalError, *GARBLED) as error:

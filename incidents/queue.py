@@ -91,17 +91,17 @@ class QueueQuerySet(models.QuerySet["QueueRow"]):
             when_dead(row)
         return None
 
-    def take_hints(self) -> list[int]:
-        """Primary keys of the first due rows, of which nobody was told lately; marked as told.
+    def take_hints(self) -> dict[int, State]:
+        """The first due rows, of which nobody was told lately, by primary key; marked as told.
 
         Those behind them wait: in a backlog, a hint that is repeated is one more message before all of them.
         """
         now = timezone.now()
         pause = {State.WAITING: HINT_AGAIN, State.RUNNING: LOST_AGAIN}
         first = self.due(now).order_by("due_at").values_list("pk", "state", "hinted_at")[:SWEEP_ROWS]
-        keys = [pk for pk, state, hinted in first if hinted is None or hinted < now - pause[State(state)]]
-        self.filter(pk__in=keys).update(hinted_at=now)
-        return keys
+        told = {pk: State(state) for pk, state, at in first if at is None or at < now - pause[State(state)]}
+        self.filter(pk__in=told).update(hinted_at=now)
+        return told
 
 
 class QueueRow(models.Model):
@@ -296,8 +296,8 @@ def hint(model: type[QueueRow], pk: int) -> None:
 
 
 def sweep(model: type[QueueRow]) -> int:
-    """Repeat the hints of due rows; how many."""
-    keys = model.queue.take_hints()
-    for pk in keys:
-        broker.send(model.TASK, pk)
-    return len(keys)
+    """Repeat the hints of due rows; how many. What a lost worker held has waited for its lease already."""
+    told = model.queue.take_hints()
+    for pk, state in told.items():
+        broker.send(model.TASK, pk, first=state == State.RUNNING)
+    return len(told)

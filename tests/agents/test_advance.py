@@ -12,6 +12,7 @@ from django.utils import timezone
 from agents import advance, services
 from agents.models import CrewRun, Step
 from incidents import broker, leases
+from incidents.queue import State
 from tests.incidents.rows import an_episode, an_incident
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -115,4 +116,4 @@ def test_who_breaks_after_the_commit_leaves_what_follows_to_others(
         advance.advance(run.steps.get().pk)
     following = run.steps.get(agent=Step.Agent.ANALYST)
     assert (following.state, following.lost_leases) == ("waiting", 0)
-    assert Step.queue.take_hints() == [following.pk]
+    assert Step.queue.take_hints() == {following.pk: State.WAITING}

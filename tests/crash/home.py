@@ -114,7 +114,7 @@ class Home:
         with suppress(*self.expected):
             task(*key)
 
-    def _hinted(self, task: str, key: int) -> bool:
+    def _hinted(self, task: str, key: int, *, first: bool = False) -> bool:
         self.hints.append((task, key))
         return True
 

@@ -249,7 +249,6 @@ def test_without_a_connection_a_page_of_its_own_is_shown(server: Site, page: Pag
     )
     assert "/offline" in kept
     assert all(path == "/offline" or path.startswith("/static/") for path in kept)
-    page.wait_for_function("navigator.serviceWorker.controller !== null || location.reload()")
     page.context.set_offline(True)
     page.goto(f"{server.url}/slo")
     expect(page.get_by_role("heading", name="No connection to homelab")).to_be_visible()
