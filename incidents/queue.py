@@ -58,6 +58,9 @@ class State(models.TextChoices):
     DEAD = "dead"
 
 
+LIVE = (State.WAITING, State.RUNNING)
+
+
 class QueueQuerySet(models.QuerySet["QueueRow"]):
     """Reads and the claim; the writes of a claimed row are methods of the row."""
 
@@ -203,12 +206,13 @@ def give_up(row: QueueRow, *, by: str) -> bool:
 
 @contextmanager
 def working(row: QueueRow) -> Iterator[None]:
-    """Record a crash on the row, and raise it again for the log."""
+    """Record a crash on the row, and raise it again for the log. What would have followed is for others."""
     try:
         with about(incident_id=getattr(row, "incident_id", None)):
             yield
     except Exception as error:
         row.fail(f"{type(error).__name__}: {error}")
+        _leave_what_follows()
         raise
 
 
@@ -263,10 +267,6 @@ def shift(ends: float) -> Iterator[Shift]:
     token = _shift.set(mine)
     try:
         yield mine
-    except Exception:
-        if mine.following is not None:
-            mine.following.postpone(seconds=0.0)  # for somebody else, and not only when the lease is over
-        raise
     finally:
         _shift.reset(token)
 
@@ -288,6 +288,13 @@ def may_go_on_with(row: QueueRow) -> bool:
 def _go_on(mine: Shift, row: QueueRow) -> None:
     leases.take(row, row.fence)
     mine.following = row
+
+
+def _leave_what_follows() -> None:
+    """At once, and not only when the lease is over."""
+    mine = _shift.get()
+    if mine is not None and mine.following is not None:
+        mine.following.postpone(seconds=0.0)
 
 
 def hint(model: type[QueueRow], pk: int) -> None:
