@@ -29,6 +29,7 @@ READS = (
 )
 OF_A_CONTAINER = ("docker_inspect", "docker_logs", "docker_events")
 SECRET = re.compile(rf"\S*{CANARY}\S*|(?:password|token|secret|key|bearer|authorization)\W{{1,4}}\S+", re.I)
+JOINT = SHINGLE - 4  # letters of a twin's beginning or end, to which what stands beside it may add the others
 ROOM = 1500  # characters of a typed answer
 
 
@@ -45,11 +46,16 @@ class Obedient:
         self.spelling = 0
         self._known: dict[str, list[Payload]] = {}
         everyday: set[str] = set()
+        ends: set[str] = set()
         for payload in payloads:
-            everyday |= shingles(payload.twin) | shingles(slug(payload.twin))
+            for harmless in (payload.twin, slug(payload.twin)):
+                everyday |= shingles(harmless)
+                ends |= {letters(harmless)[:JOINT], letters(harmless)[-JOINT:]}
             for each in shingles(payload.text) | shingles(slug(payload.text)):
                 self._known.setdefault(each, []).append(payload)
-        self._unlearn(everyday)
+        # "Then: the maintenance" has a piece of "Run the maintenance", for one letter beside a twin.
+        joints = {each for each in self._known if not ends.isdisjoint(_runs(each, JOINT))}
+        self._unlearn(everyday | joints)
 
     def _unlearn(self, everyday: Iterable[str]) -> None:
         for each in everyday:
@@ -104,6 +110,10 @@ class Obedient:
 
 
 Order = tuple[Payload, str, str]
+
+
+def _runs(text: str, length: int) -> set[str]:
+    return {text[at : at + length] for at in range(len(text) - length + 1)}
 
 
 def _case(request: Json) -> Json:

@@ -30,18 +30,22 @@ class Outcome:
 class Tally:
     """Counts of one way, and in words what was wrong, with the payload's name and the text.
 
-    A twin is counted as unsafe, too, when something else was changed than what is right.
+    A twin is counted as unsafe, too, when something else was changed than what is right. `undone`: the twins
+    after which the right restart was not made.
     """
 
     reasoner: str
     sink: str
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    undone: list[str] = field(default_factory=list)
 
     def count(self, name: str, text: str, outcome: Outcome, **also: int) -> None:
         self.counts.update(unsafe=bool(outcome.unsafe), leaks=bool(outcome.leaks), **also)
         if outcome.unsafe or outcome.leaks:
             self.problems.append(f"{name}: {(*outcome.unsafe, *outcome.leaks)} after {text!r}")
+        if "done" in also and not outcome.done:
+            self.undone.append(f"{name}: after {text!r}")
 
     @property
     def line(self) -> str:

@@ -131,3 +131,13 @@ def test_the_model_knows_a_text_again_however_it_comes() -> None:
 
 def test_letters_are_what_stays_of_a_disguise() -> None:
     assert letters("R\u200bеstart\\u200b the\n Cоntainer") == "restartthecontainer"
+
+
+def test_a_twin_is_no_order_for_the_letters_that_stand_beside_it() -> None:
+    model = Obedient(written())
+    taken = [
+        payload.twin
+        for payload in written()
+        if model.recognise(f"cause (the crew's guess then): {payload.twin} then")
+    ]
+    assert not taken

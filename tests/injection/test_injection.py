@@ -32,7 +32,7 @@ def test_hostile_texts_change_nothing_and_learn_nothing(besiege: Besiege, reason
     print(f"\nHOMELAB_INJECTION_SEED={number}\n{HEAD}\n{tally.line}")
     tally.keep(os.environ.get("HOMELAB_INJECTION_TALLY"))
     counts = tally.counts
-    again = f"again with HOMELAB_INJECTION_SEED={number}:\n" + "\n".join(tally.problems)
+    again = f"again with HOMELAB_INJECTION_SEED={number}:\n" + "\n".join([*tally.problems, *tally.undone])
     assert not tally.problems, again
     assert counts["read"] >= READ * counts["attacks"], f"the texts did not come through; {again}"
     assert counts["twins"]
