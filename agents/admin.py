@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from agents import (
@@ -16,12 +18,12 @@ from agents import (
     admintranscripts,  # noqa: F401
     ledger,
     pauses,
-    services,
+    questions,
 )
 from agents.models import Action, Autonomy, MaintenanceWindow, Pause
 from agents.pauses import UnknownScope, check_scope
-from incidents.access import caller_of
-from incidents.adminbase import LatelyFilter, ModelForm, RecordAdmin, pretty, tell_changed
+from incidents.access import may
+from incidents.adminbase import LatelyFilter, ModelForm, RecordAdmin, pretty
 from incidents.models import Role
 
 
@@ -40,12 +42,15 @@ class ActionAdmin(RecordAdmin):
         "target",
         "status",
         "reason",
+        "arguments",
+        "touches",
         "what_authorize_said",
         "target_state",
         "proposed_at",
         "expires_at",
         "decided_at",
         "decided_by",
+        "rejected_as",
         "executing_at",
         "finished_at",
         "result",
@@ -57,28 +62,27 @@ class ActionAdmin(RecordAdmin):
         return pretty(action.decision or None)
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
-        found = caller_of(request.user)
-        return found is not None and found.may(Role.OPERATOR)
+        return may(request.user, Role.OPERATOR)
 
     @admin.action(description="Approve", permissions=["decide"])
     def approve(self, request: HttpRequest, queryset: QuerySet[Action]) -> None:
-        self._decide(request, queryset, services.approve, "approved")
+        self._decide(request, queryset, questions.approve, "approved")
 
     @admin.action(description="Reject", permissions=["decide"])
     def reject(self, request: HttpRequest, queryset: QuerySet[Action]) -> None:
-        self._decide(request, queryset, services.reject, "rejected")
+        self._decide(request, queryset, questions.reject, "rejected")
 
     def _decide(
         self, request: HttpRequest, queryset: QuerySet[Action], decide: Callable[..., Action], what: str
     ) -> None:
-        done, not_done = 0, []
-        for action in queryset:
+        def work(action: Action, by: str) -> str | None:
             try:
-                decide(action, by=request.user.get_username())
-                done += 1
-            except services.NotWaiting as error:
-                not_done.append(f"not {what}: {error}")
-        tell_changed(self, request, done=done, what=what, not_done=not_done)
+                decide(action, by=by)
+            except questions.NotWaiting as error:
+                return f"not {what}: {error}"
+            return None
+
+        self.do_to_each(request, queryset, work, what)
 
 
 @admin.register(Autonomy)
@@ -122,20 +126,17 @@ class AutonomyAdmin(RecordAdmin):
     def _decide(
         self, request: HttpRequest, pairs: QuerySet[Autonomy], decision: ledger.Decision, what: str
     ) -> None:
-        done, not_done = 0, []
-        for pair in pairs:
+        def work(pair: Autonomy, by: str) -> str | None:
             try:
-                if ledger.decide(pair, decision, by=request.user.get_username()):
-                    done += 1
-                else:
-                    not_done.append(f"{pair} was {what} before")
+                return None if ledger.decide(pair, decision, by=by) else f"{pair} was {what} before"
             except ledger.CannotDecide as error:
-                not_done.append(f"not {what}: {error}")
-        tell_changed(self, request, done=done, what=what, not_done=not_done)
+                return f"not {what}: {error}"
+
+        self.do_to_each(request, pairs, work, what)
 
 
-class PauseForm(ModelForm):
-    """A new pause; its scope must be something that exists."""
+class BrakeForm(ModelForm):
+    """What is new; its scope must be something that exists."""
 
     def clean_scope(self) -> str:
         try:
@@ -144,10 +145,19 @@ class PauseForm(ModelForm):
             raise forms.ValidationError(str(error)) from error
 
 
+class PauseForm(BrakeForm):
+    """A new pause."""
+
+    def clean_until(self) -> datetime | None:
+        until: datetime | None = self.cleaned_data["until"]
+        if until is not None and until <= timezone.now():
+            raise forms.ValidationError("is in the past")
+        return until
+
+
 class BrakeAdmin(RecordAdmin):
     """What a person makes and ends, and nobody changes."""
 
-    form = PauseForm
     asked: tuple[str, ...]
     kept: tuple[str, ...]
 
@@ -160,7 +170,7 @@ class BrakeAdmin(RecordAdmin):
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return admin.ModelAdmin.has_add_permission(self, request)
 
-    def has_lift_permission(self, request: HttpRequest) -> bool:
+    def has_end_permission(self, request: HttpRequest) -> bool:
         return self.has_add_permission(request)
 
 
@@ -168,6 +178,7 @@ class BrakeAdmin(RecordAdmin):
 class PauseAdmin(BrakeAdmin):
     """Pauses. `*` without an end is the kill switch."""
 
+    form = PauseForm
     list_display = ("scope", "until", "reason", "by", "created_at", "lifted_at")
     search_fields = ("scope", "reason")
     actions = ("lift",)
@@ -178,19 +189,12 @@ class PauseAdmin(BrakeAdmin):
         by = request.user.get_username()
         obj.pk = pauses.pause(scope=obj.scope, until=obj.until, by=by, reason=obj.reason).pk
 
-    @admin.action(description="Lift", permissions=["lift"])
+    @admin.action(description="Lift", permissions=["end"])
     def lift(self, request: HttpRequest, queryset: QuerySet[Pause]) -> None:
-        done, not_done = 0, []
-        for pause in queryset:
-            if pause.lifted_at is not None:
-                not_done.append(f"{pause} was lifted before")
-                continue
-            pauses.lift(pause, by=request.user.get_username())
-            done += 1
-        tell_changed(self, request, done=done, what="lifted", not_done=not_done)
+        self.do_once_to_each(request, queryset, pauses.lift, "lifted")
 
 
-class WindowForm(PauseForm):
+class WindowForm(BrakeForm):
     """A new window, its days as boxes."""
 
     days = forms.MultipleChoiceField(
@@ -215,8 +219,6 @@ class WindowAdmin(BrakeAdmin):
         said = {name: getattr(obj, name) for name in self.asked}
         obj.pk = pauses.open_window(by=request.user.get_username(), **said).pk
 
-    @admin.action(description="End", permissions=["lift"])
+    @admin.action(description="End", permissions=["end"])
     def end(self, request: HttpRequest, queryset: QuerySet[MaintenanceWindow]) -> None:
-        ended = [pauses.end_window(window, by=request.user.get_username()) for window in queryset]
-        not_done = ["it was ended before" for won in ended if not won]
-        tell_changed(self, request, done=sum(ended), what="ended", not_done=not_done)
+        self.do_once_to_each(request, queryset, pauses.end_window, "ended")

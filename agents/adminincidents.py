@@ -5,9 +5,8 @@ It is the crew's page, not the records': it shows what an incident cost, and sen
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
@@ -35,14 +34,14 @@ from incidents.adminbase import (
     ModelForm,
     RecordAdmin,
     RecordInline,
+    RecordList,
     Textarea,
+    Work,
     label,
-    tell_changed,
 )
+from incidents.adminforms import Prose
 from incidents.models import Incident, Rating, Verdict
 
-BUTTONS = {"_false_alarm": Verdict.FALSE_ALARM, "_resolved_by_me": Verdict.RESOLVED_BY_HUMAN}
-OTHER_BUTTONS = ("_acknowledge", "_escalate", "_investigate")
 SEVERITY_TONES = {"critical": "bad", "warning": "warn", "info": "info"}
 VERDICT_TONES: dict[str, str] = {
     Verdict.VERIFIED: "good",
@@ -53,19 +52,44 @@ VERDICT_TONES: dict[str, str] = {
     Verdict.UNKNOWN: "warn",
     Verdict.FALSE_ALARM: "plain",
 }
-Work = Callable[[Incident], str | None]
 
 
-class IncidentList(ChangeList):
+def _acknowledge(incident: Incident, by: str) -> str | None:
+    if incident_services.acknowledge(incident, by=by):
+        return None
+    return f"{incident} was acknowledged before by {incident.acknowledged_by}"
+
+
+def _escalate(incident: Incident, by: str) -> str | None:
+    if incident_services.escalate(incident, by=by):
+        return None
+    return f"{incident} was not escalated: it is over, or others are called already"
+
+
+def _investigate(incident: Incident, by: str) -> str | None:
+    try:
+        again.investigate(incident, by=by)
+    except again.CannotInvestigate as error:
+        return f"{incident} is not investigated again: {error}"
+    return None
+
+
+VERDICT_BUTTONS = {"_false_alarm": Verdict.FALSE_ALARM, "_resolved_by_me": Verdict.RESOLVED_BY_HUMAN}
+WORK_BUTTONS: dict[str, Work] = {
+    "_acknowledge": _acknowledge,
+    "_escalate": _escalate,
+    "_investigate": _investigate,
+}
+
+
+class IncidentList(RecordList):
     """A page of the list, with what each of its incidents cost: one query for all of them."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        rows = list(self.result_list)
-        found = costs.of_incidents([row.pk for row in rows])
-        for row in rows:
+        found = costs.of_incidents([row.pk for row in self.result_list])
+        for row in self.result_list:
             row.cost = found.get(row.pk)
-        self.result_list = cast("QuerySet[Any]", rows)
 
 
 @admin.register(Incident)
@@ -73,7 +97,7 @@ class IncidentAdmin(RecordAdmin):
     """Incidents. A person may say what the cause was, and how it ended; the rest is what happened."""
 
     form = IncidentForm
-    formfield_overrides = {TextField: {"widget": Textarea(attrs={"rows": 3})}}
+    formfield_overrides = {TextField: {"form_class": Prose, "widget": Textarea(attrs={"rows": 3})}}
     list_display = ("alert", "severity_label", "state", "standing", "on", "age", "took", "cost")
     list_display_links = ("alert",)
     list_filter = (
@@ -139,10 +163,6 @@ class IncidentAdmin(RecordAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return IncidentList
-
-    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        with finding.planned_by_value():
-            return super().get_changelist_instance(request)
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         """Within a time by time: from its index the newest come first, without a look at those after it."""
@@ -222,7 +242,7 @@ class IncidentAdmin(RecordAdmin):
         """Through the services, which write the events and teach the memory; never a plain save."""
         by = request.user.get_username()
         said = {name: form.cleaned_data[name] for name in form.changed_data}
-        verdict = next((verdict for name, verdict in BUTTONS.items() if name in request.POST), None)
+        verdict = next((verdict for name, verdict in VERDICT_BUTTONS.items() if name in request.POST), None)
         if said.get("diagnosis") and not incident_services.rate(obj, by=by, rating=Rating(said["diagnosis"])):
             self.message_user(request, "not rated: the crew's cause is another by now", messages.WARNING)
         if said.get("line", "").strip():
@@ -231,29 +251,22 @@ class IncidentAdmin(RecordAdmin):
             incident_services.annotate(
                 obj, by=by, cause=said.get("human_cause"), note=said.get("human_note"), verdict=verdict
             )
-        for name, work in self._works(by).items():
-            if name in request.POST and (why := work(obj)) is not None:
+        for name, work in WORK_BUTTONS.items():
+            if name in request.POST and (why := work(obj, by)) is not None:
                 self.message_user(request, why, messages.WARNING)
 
     def response_change(self, request: HttpRequest, obj: Incident) -> HttpResponse:
-        if any(name in request.POST for name in (*BUTTONS, *OTHER_BUTTONS)):
+        if any(name in request.POST for name in (*VERDICT_BUTTONS, *WORK_BUTTONS)):
             fresh = Incident.objects.get(pk=obj.pk)
             self.message_user(request, f"{fresh}: {wording.standing(fresh)}", messages.SUCCESS)
             return HttpResponseRedirect(request.path)
         return super().response_change(request, obj)
 
-    def _works(self, by: str) -> dict[str, Work]:
-        return {
-            "_acknowledge": lambda incident: _acknowledge(incident, by),
-            "_escalate": lambda incident: _escalate(incident, by),
-            "_investigate": lambda incident: _investigate(incident, by),
-        }
-
     # --- many at a time -------------------------------------------------------------------------
 
     @admin.action(description="Acknowledge", permissions=["change"])
     def mark_acknowledged(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
-        self._each(request, queryset, _acknowledge, "acknowledged")
+        self.do_to_each(request, queryset, _acknowledge, "acknowledged")
 
     @admin.action(description="Resolved by me", permissions=["change"])
     def mark_resolved_by_me(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
@@ -265,11 +278,11 @@ class IncidentAdmin(RecordAdmin):
 
     @admin.action(description="Escalate", permissions=["change"])
     def escalate(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
-        self._each(request, queryset, _escalate, "escalated")
+        self.do_to_each(request, queryset, _escalate, "escalated")
 
     @admin.action(description="Investigate again", permissions=["change"])
     def investigate_again(self, request: HttpRequest, queryset: QuerySet[Incident]) -> None:
-        self._each(request, queryset, _investigate, "investigated again")
+        self.do_to_each(request, queryset, _investigate, "investigated again")
 
     def _give(self, request: HttpRequest, queryset: QuerySet[Incident], verdict: Verdict) -> None:
         def give(incident: Incident, by: str) -> str | None:
@@ -278,38 +291,4 @@ class IncidentAdmin(RecordAdmin):
             incident_services.annotate(incident, by=by, verdict=verdict)
             return None
 
-        self._each(request, queryset, give, f"marked: {verdict.label}")
-
-    def _each(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[Incident],
-        work: Callable[[Incident, str], str | None],
-        what: str,
-    ) -> None:
-        """Do it to each; say to how many it was done, and of each other why it was not."""
-        by = request.user.get_username()
-        answers = [work(incident, by) for incident in queryset.select_related("target")]
-        not_done = [why for why in answers if why is not None]
-        tell_changed(self, request, done=len(answers) - len(not_done), what=what, not_done=not_done)
-
-
-def _acknowledge(incident: Incident, by: str) -> str | None:
-    """Why it was not done, or None."""
-    if incident_services.acknowledge(incident, by=by):
-        return None
-    return f"{incident} was acknowledged before by {incident.acknowledged_by}"
-
-
-def _escalate(incident: Incident, by: str) -> str | None:
-    if incident_services.escalate(incident, by=by):
-        return None
-    return f"{incident} was not escalated: it is over, or others are called already"
-
-
-def _investigate(incident: Incident, by: str) -> str | None:
-    try:
-        again.investigate(incident, by=by)
-    except again.CannotInvestigate as error:
-        return f"{incident} is not investigated again: {error}"
-    return None
+        self.do_to_each(request, queryset, give, f"marked: {verdict.label}")

@@ -10,14 +10,13 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.contrib import admin
 from django.db.models import Avg, Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST, require_safe
 
-from agents import costs, playbooks, services
+from agents import budget, costs, incident_views, playbooks
 from agents.actions import SPECS
 from agents.forms import RejectionForm
 from agents.models import Action, ActionKind, Step, ToolCall
@@ -29,15 +28,15 @@ from agents.reasoners.rungs import Rung
 from agents.schemas import schema_of
 from agents.tools import REGISTRY
 from agents.tools.base import Tool
-from incidents.access import caller_of
 from incidents.adminbase import LATELY, latest, page
-from incidents.models import Role
+from incidents.models import Verdict
 
 APPROVALS = 50
+PRICED_TOKENS = 1_000  # as calls have them: some prices are others for very long ones
 
 
 def waiting() -> QuerySet[Action]:
-    """The questions that nobody has answered yet, and that are not late."""
+    """The questions that nobody has answered yet, late ones too until the watch ends them."""
     return Action.objects.filter(status=Action.Status.AWAITING_APPROVAL)
 
 
@@ -47,12 +46,14 @@ def waiting() -> QuerySet[Action]:
 @require_safe
 def approvals(request: HttpRequest) -> HttpResponse:
     """Each with its dry run and what it would touch, and the yes or no of a person."""
-    rows = waiting().select_related("target", "incident__target").order_by("expires_at", "pk")
+    asked = waiting().select_related("target", "incident__target").order_by("expires_at", "pk")
+    rows = list(asked[: APPROVALS + 1])
     return page(
         request,
         "admin/pages/approvals.html",
         "Approvals",
         actions=rows[:APPROVALS],
+        more=len(rows) > APPROVALS,
         form=RejectionForm(auto_id=False),
         mode=settings.REMEDIATION_MODE,
     )
@@ -60,25 +61,11 @@ def approvals(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def decide(request: HttpRequest, pk: int, decision: str) -> HttpResponse:
-    """A person's yes or no, through the service that the incident's page and the API use."""
-    caller = caller_of(request.user)
-    if caller is None or not caller.may(Role.OPERATOR):
-        raise PermissionDenied
-    action = get_object_or_404(Action.objects.select_related("target"), pk=pk)
-    form = RejectionForm(request.POST)
-    try:
-        if decision == "approve":
-            services.approve(action, by=caller.name)
-            messages.success(request, f"Approved: {action}.")
-        elif decision != "reject":
-            raise Http404(decision)
-        elif form.is_valid():
-            services.reject(action, by=caller.name, **form.cleaned_data)
-            messages.success(request, f"Rejected: {action}.")
-        else:
-            messages.error(request, f"Nothing was changed: {form.errors.as_text()}")
-    except services.NotWaiting as error:
-        messages.error(request, f"Too late, nothing was changed: {error}.")
+    """A person's yes or no, as on the incident's own page; then back to what else waits."""
+    if decision not in ("approve", "reject"):
+        raise Http404(decision)
+    incident = get_object_or_404(Action, pk=pk).incident_id
+    incident_views.decide(request, str(incident), str(pk), decision)  # its message says what came of it
     return redirect(f"{admin.site.name}:approvals")
 
 
@@ -87,7 +74,7 @@ def decide(request: HttpRequest, pk: int, decision: str) -> HttpResponse:
 
 @dataclass
 class Shelf:
-    """A playbook, its file, and what came of the diagnoses that it made lately, by verdict."""
+    """A playbook, its file, and how the incidents ended that it diagnosed lately, in words."""
 
     book: Playbook
     source: str
@@ -97,8 +84,8 @@ class Shelf:
 
     @property
     def outcome(self) -> str:
-        """`5 verified, 1 unknown`."""
-        return ", ".join(f"{count} {verdict}" for verdict, count in self.ended.most_common())
+        """`5 verified, 1 false alarm`."""
+        return ", ".join(f"{count} {how}" for how, count in self.ended.most_common())
 
 
 @require_safe
@@ -110,7 +97,7 @@ def playbooks_page(request: HttpRequest) -> HttpResponse:
     for code, verdict, finished_at in _diagnoses():
         if (shelf := shelves.get(str(code).partition(".")[0])) is not None:
             shelf.used += 1
-            shelf.ended[verdict or "still open"] += 1
+            shelf.ended[Verdict(verdict).label.lower() if verdict else "still open"] += 1
             shelf.last = max(filter(None, (shelf.last, finished_at)), default=None)
     return page(request, "admin/pages/playbooks.html", "Playbooks", shelves=shelves.values(), lately=LATELY)
 
@@ -183,12 +170,12 @@ def _json(schema: Any) -> str:
 @require_safe
 def budgets(request: HttpRequest) -> HttpResponse:
     """The caps, what is spent and what is reserved; which models' prices are known; today by model."""
-    today = costs.report(1)
+    today, incident_cap = costs.report(1), settings.LLM_BUDGET_INCIDENT_USD
     models = [
         {
             "rung": rung,
-            "price": _price(rung, input_tokens=MILLION),
-            "out": _price(rung, output_tokens=MILLION),
+            "price": _price(rung, input_tokens=PRICED_TOKENS),
+            "out": _price(rung, output_tokens=PRICED_TOKENS),
         }
         for rung in rungs.configured()
     ]
@@ -196,18 +183,20 @@ def budgets(request: HttpRequest) -> HttpResponse:
         request,
         "admin/pages/budgets.html",
         "Budgets",
-        budgets=today["budgets"],
-        incident_cap=settings.LLM_BUDGET_INCIDENT_USD,
+        budgets=[{**each, "cap": budget.shown(each["cap_usd"])} for each in today["budgets"]],
+        incident_cap=None if incident_cap is None else budget.shown(Decimal(str(incident_cap))),
         models=models,
         today=today,
     )
 
 
-def _price(rung: Rung, *, input_tokens: int = 0, output_tokens: int = 0) -> Decimal | None:
-    return price_usd(
+def _price(rung: Rung, *, input_tokens: int = 0, output_tokens: int = 0) -> str | None:
+    """Of a million tokens; None when nobody knows it."""
+    found = price_usd(
         model=rung.model,
         endpoint=rung.endpoint,
         input_tokens=input_tokens,
         cached_tokens=0,
         output_tokens=output_tokens,
     )
+    return None if found is None else budget.shown(found * MILLION / PRICED_TOKENS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -57,25 +58,33 @@ class RunInline(RecordInline):
     show_change_link, hide_title = True, False
 
 
-class SeverityFilter(admin.SimpleListFilter):
+class ColumnFilter(admin.SimpleListFilter):
+    """The column `parameter_name` by its values, which are found without a look at the rows."""
+
+    parameter_name: str
+
+    def values(self) -> Iterable[str]:
+        raise NotImplementedError
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(each, each) for each in self.values()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Incident]) -> QuerySet[Incident]:
+        value = self.value()
+        return queryset.filter(**{self.parameter_name: value}) if value else queryset
+
+
+class SeverityFilter(ColumnFilter):
     title = "severity"
     parameter_name = "severity_class"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(each, each) for each in SEVERITIES]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Incident]) -> QuerySet[Incident]:
-        value = self.value()
-        return queryset.filter(severity_class=value) if value else queryset
+    def values(self) -> Iterable[str]:
+        return SEVERITIES
 
 
-class SourceFilter(SeverityFilter):
+class SourceFilter(ColumnFilter):
     title = "source"
     parameter_name = "source"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(each, each) for each in finding.sources()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Incident]) -> QuerySet[Incident]:
-        value = self.value()
-        return queryset.filter(source=value) if value else queryset
+    def values(self) -> Iterable[str]:
+        return finding.sources()

@@ -11,8 +11,7 @@ from django.utils import timezone
 
 from agents import counts, crew, executor, reasoners, services, spans, stranded, watch
 from agents.models import CrewRun, Step
-from incidents import services as incident_services
-from incidents import tally, tracing
+from incidents import events, tally, tracing
 from incidents.models import Event, Incident
 from incidents.queue import State, shift, working
 from incidents.rawsql import follow
@@ -23,7 +22,7 @@ AGAIN_SECONDS = 5.0
 SHIFT_SECONDS = 1.0
 AGENTS = (*reasoners.ASK_MODELS, Step.Agent.COMMUNICATOR)
 # Their turns come after the end, too: the executor settles what it began, and begins nothing.
-AFTER_THE_END = (Step.Agent.COMMUNICATOR, Step.Agent.EXECUTOR, Step.Agent.POSTMORTEM)
+AFTER_THE_END = (*services.TELLERS, Step.Agent.EXECUTOR)
 HANDLERS = {
     Step.Agent.MONITOR: crew.monitor,
     Step.Agent.ANALYST: crew.analyst,
@@ -100,8 +99,8 @@ def _abandon(step: Step) -> None:
     with transaction.atomic():
         if step.agent in AGENTS:
             tally.add(counts.turn(step, "failed"))
-        incident_services.record(step.run.incident, Event.Kind.AGENT, step.agent, text, {"step": step.pk})
-    if step.agent not in (Step.Agent.COMMUNICATOR, Step.Agent.POSTMORTEM):
+        events.record(step.run.incident, Event.Kind.AGENT, step.agent, text, {"step": step.pk})
+    if step.agent not in services.TELLERS:
         stranded.settle(step.run)  # when this is cut off, too, the sweep does it
 
 

@@ -6,10 +6,12 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from agents import services
+from agents import questions, services
 from agents.models import Action, CrewRun, Step
+from incidents import events
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Verdict
+from incidents.queue import LIVE
 from incidents.wording import standing
 
 Status = Incident.Status
@@ -31,12 +33,12 @@ def investigate(incident: Incident, *, by: str) -> CrewRun:
     was_over = incident.status == Status.CLOSED
     late = incident.actions.filter(status=Action.Status.AWAITING_APPROVAL, expires_at__lte=timezone.now())
     for action in late.select_related("incident", "target"):
-        services.expire(action)
+        questions.expire(action)
         incident.status = action.incident.status
     if (why := why_not(incident)) is not None:
         raise CannotInvestigate(why)
     text = "wants another look"
-    incident_services.record(incident, Event.Kind.INVESTIGATE, by, text, {"opened": was_over})
+    events.record(incident, Event.Kind.INVESTIGATE, by, text, {"opened": was_over})
     if not was_over:
         incident_services.transition(incident, Status.INVESTIGATING, actor=by, text=text)
         return services.begin_run(incident)
@@ -72,7 +74,7 @@ def _busy(incident: Incident) -> str | None:
     if incident.status != Status.PROVING:
         return f"it is {incident.get_status_display().lower()}"
     run = incident.runs.filter(finished_at=None).first()
-    if run is not None and run.steps.filter(agent__in=WORKERS, state__in=services.LIVE).exists():
+    if run is not None and run.steps.filter(agent__in=WORKERS, state__in=LIVE).exists():
         return "the crew is at it now"
     if run is not None and Action.objects.repairs().filter(step__run=run).exists():
         return "whether the last change helped is being watched; that ends by itself"

@@ -23,7 +23,7 @@ from agents.models import Step
 from agents.tools.http import reason_of, within
 from incidents import intake, turns
 from incidents.models import Episode, Event, Incident, MemoryEntry
-from incidents.queue import QueueRow, State
+from incidents.queue import LIVE, QueueRow, State
 
 logger = logging.getLogger(__name__)
 JOB = "audit"
@@ -107,7 +107,7 @@ def _steps() -> QuerySet[Any]:
 
 def _incidents(late: datetime) -> Stuck | None:
     """Open incidents that nobody works on or watches, and to which nothing has happened for a while."""
-    alive = Step.objects.filter(run__incident=OuterRef("pk"), state__in=(State.WAITING, State.RUNNING))
+    alive = Step.objects.filter(run__incident=OuterRef("pk"), state__in=LIVE)
     recent = Event.objects.filter(incident=OuterRef("pk"), at__gte=late)
     rows = Incident.objects.unresolved().filter(~Exists(alive), ~Exists(recent), opened_at__lt=late)
     keys = list(rows.exclude(source=SOURCE).order_by("pk").values_list("pk", flat=True))

@@ -73,13 +73,17 @@ class Budget:
         return self.counts if isinstance(self.counts, Incident) else None
 
     def used(self) -> Used:
-        """A call is under way until it has taken its seconds, or its worker must be dead."""
-        alive = timezone.now() - timedelta(seconds=settings.LEASE_LIMIT_SECONDS)
+        alive = lost_before()
         if isinstance(self.counts, Incident):
             [(spent, held)] = rawsql.rows(SUMS + OF_INCIDENT, alive, alive, self.counts.pk)
         else:
             [(spent, held)] = rawsql.rows(SUMS + SINCE, alive, alive, self.counts)
         return Used(_exact(spent), _exact(held))
+
+
+def lost_before() -> datetime:
+    """A call is under way until it has taken its seconds, or began before then: its worker must be dead."""
+    return timezone.now() - timedelta(seconds=settings.LEASE_LIMIT_SECONDS)
 
 
 def _exact(sum_: Decimal | float | None) -> Decimal:

@@ -16,15 +16,16 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from agents import cases, promql
-from agents.models import Action, Chart, Step
+from agents import cases, promql, transcript
+from agents.models import Action, Chart
 from agents.plot import Kind, Line, Mark, Plot
 from agents.reading import Identity
 from agents.tools.base import ToolError
 from agents.tools.prometheus_alert import Question, question_of
 from agents.tools.prometheus_client import OneLook, Series
 from agents.tools.prometheus_text import metric
-from incidents.models import Episode, Incident, Verdict
+from incidents.counts import PROVED
+from incidents.models import Episode, Incident
 from incidents.queue import State, anew, working
 from incidents.redaction import clean, clean_tree
 from incidents.wording import standing
@@ -43,7 +44,6 @@ LATE = timedelta(seconds=30)  # until the last samples are in
 AGAIN_SECONDS = 300.0
 GIVE_UP = timedelta(days=1)
 NO_PROMETHEUS = "PROMETHEUS_URL is not set, so there is nothing to plot."
-PROVED = (Verdict.VERIFIED, Verdict.CLEARED_BEFORE_ACTION)
 
 
 @dataclass(frozen=True)
@@ -189,17 +189,11 @@ def _marks(incident: Incident) -> list[Mark]:
     if incident.closed_at is None:
         return marks
     proved = incident.verdict in PROVED
-    if proved and (cleared := _cleared_since(incident)) is not None:
+    # since when the last look saw it clear, by this machine's clock
+    if proved and (cleared := transcript.last_look(incident).get("cleared_since")) is not None:
         marks.append(Mark("cleared", "clear again", cleared))
     kind: Kind = "cleared" if proved else "ended"
     return [*marks, Mark(kind, standing(incident), incident.closed_at.timestamp())]
-
-
-def _cleared_since(incident: Incident) -> float | None:
-    """Since when the last watch saw the expression clear, by this machine's clock."""
-    looks = Step.objects.filter(run__incident=incident, agent=Step.Agent.PROOF, output__isnull=False)
-    output = looks.order_by("-id").values_list("output", flat=True).first() or {}
-    return output.get("cleared_since")
 
 
 def keep_later(incident_id: int) -> None:

@@ -54,7 +54,7 @@ def _tell_decision(incident: Incident, run: CrewRun, action: Action) -> bool:
     body = [
         *_findings(run, action.target),
         f"Proposed: {action}. It {action.touches}.",
-        f"Asks because {_asks(action)}.",
+        f"Asks because {why_asked(action)}.",
     ]
 
     def words(channel: str) -> str:
@@ -118,6 +118,7 @@ def _tell_end(incident: Incident, run: CrewRun, verdict: Verdict) -> bool:
     done = incident.remediation_taken or "nothing"
     body = [
         *_findings(run),
+        *_said(incident),
         f"Done: {done}.",
         f"Verdict: {verdict.value}: {incident.proof_note}",
         *_offers(incident, run),
@@ -127,6 +128,16 @@ def _tell_end(incident: Incident, run: CrewRun, verdict: Verdict) -> bool:
     notifications.supersede_opened(incident)
     _send(incident, kind, headline(incident, ending), body, f"ended:{incident.reopened}:{verdict.value}")
     return True
+
+
+def _said(incident: Incident) -> list[str]:
+    """What people say of the cause."""
+    lines = []
+    if incident.rating is not None:
+        lines.append(f"{incident.rated_by} calls this cause {incident.get_rating_display()}.")
+    if incident.human_cause:
+        lines.append(f"{incident.annotated_by} says: {Truncator(incident.human_cause).chars(QUOTED)}")
+    return lines
 
 
 def _offers(incident: Incident, run: CrewRun) -> list[str]:
@@ -175,7 +186,8 @@ def _last_time(incident: Incident) -> list[str]:
     return lines
 
 
-def _asks(action: Action) -> str:
+def why_asked(action: Action) -> str:
+    """Why a change is not made without a person's yes, for a sentence that ends with it."""
     return _texts(action, "ask") or "nothing is done without a yes"
 
 

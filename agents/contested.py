@@ -16,7 +16,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from agents import proof
+from agents import judgement, proof
 from agents.reading import ExpressionState
 from agents.tools import alertmanager
 from agents.tools.base import ToolError
@@ -102,7 +102,7 @@ def _ask(episode: Episode) -> tuple[bool | None, str]:
     try:
         listed = _listed(episode) if settings.ALERTMANAGER_URL else None
     except ToolError as error:
-        listed, look = None, proof.Look(look.state, f"{look.reason}; {error}")
+        listed, look = None, judgement.Look(look.state, f"{look.reason}; {error}")
     if listed:
         return True, "Alertmanager lists it as active"
     if look.state is ExpressionState.CLEARED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -18,13 +18,18 @@ from incidents.models import Incident
 
 SHOWN = 20  # of models, alert names and incidents: those that cost most
 SUMMED = ("cost_usd", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
-# A sum is of what is known, and None when nothing is.
 SUMS: dict[str, Any] = {
     "calls": Count("pk"),
     "unpriced_calls": Count("pk", filter=Q(cost_usd=None)),
     **{f"sum_{name}": Sum(name) for name in SUMMED},
 }
 Cost = dict[str, Any]
+T = TypeVar("T")
+
+
+def taken(calls: int, known: T | None, nothing: T) -> T | None:
+    """A sum over calls of what is known of them, None when nothing is; no calls take `nothing`."""
+    return known if calls else nothing
 
 
 def report(days: int) -> dict[str, Any]:
@@ -107,4 +112,5 @@ def _groups(calls: QuerySet[ModelCall], **keys: Any) -> Any:
 
 
 def _shown(row: dict[str, Any]) -> Cost:
-    return {name.removeprefix("sum_"): value for name, value in row.items()}
+    sums = {name: taken(row["calls"], row[f"sum_{name}"], 0) for name in SUMMED}
+    return {**{name: value for name, value in row.items() if not name.startswith("sum_")}, **sums}

@@ -19,6 +19,7 @@ from agents import (
     communicator,
     counts,
     evidence,
+    judgement,
     offers,
     outcomes,
     patience,
@@ -36,14 +37,13 @@ from agents.rules import Decision, Reason
 from agents.tools import available
 from agents.tools.base import ToolError
 from agents.tools.prometheus_client import sharing
-from incidents import rawsql, tally
+from incidents import events, rawsql, tally
 from incidents import services as incident_services
-from incidents.models import Episode, Event, Incident, Target, Verdict
-from incidents.queue import State
+from incidents.models import Episode, Event, Incident, Rating, Target, Verdict
+from incidents.queue import LIVE
 from incidents.redaction import clean
 
 Status = Incident.Status
-LIVE = (State.WAITING, State.RUNNING)
 FALSE_ALARM = "each expression has fresh samples and was not true since before its alert's start"
 
 
@@ -103,6 +103,9 @@ def analyst(step: Step) -> None:
         unrated = {} if earlier else incident_services.UNRATED
         fields = {"root_cause": cause, "certainty": checked.certainty, "rung": step.rung, **unrated}
         rawsql.change(Incident, fields, "id = {}", incident.pk)
+        if earlier:  # "right" was said of that alone; "wrong" is kept, or it would be offered again
+            rated = Incident.objects.filter(pk=incident.pk, rating=Rating.RIGHT)
+            rated.update(**incident_services.UNRATED)
         services.add_step(step.run, Step.Agent.HEALER, focus=step.focus, known_open=True)
 
 
@@ -127,7 +130,7 @@ def healer(step: Step) -> None:
         if isinstance(proposal, Reason):
             tally.add(counts.refused([proposal]))
             data = {"reasons": Decision("refuse", (proposal,)).as_json()}
-            incident_services.record(incident, Event.Kind.REFUSED, "authorize", proposal.text, data)
+            events.record(incident, Event.Kind.REFUSED, "authorize", proposal.text, data)
         elif proposal is not None:
             services.propose(*proposal)
         if incident.status == Status.INVESTIGATING:
@@ -181,7 +184,7 @@ def _wait(step: Step, wait: patience.Wait) -> None:
     with transaction.atomic():
         if not step.put_back(seconds=seconds, waits_since=wait.since, output=answer) or _is_over(step):
             return
-        incident_services.record(incident, Event.Kind.AGENT, "healer", wait.text, {"step": step.pk})
+        events.record(incident, Event.Kind.AGENT, "healer", wait.text, {"step": step.pk})
         if incident.status == Status.INVESTIGATING:
             incident_services.transition(incident, Status.PROVING, actor="healer", text="watching meanwhile")
         if incident.status != Status.ACTING:
@@ -198,7 +201,7 @@ def begin_watch(
     For who has locked the run, and seen that it is not over.
     """
     before = rawsql.fetch(Step, "run_id = {} AND agent = 'proof' AND output IS NOT NULL", step.run_id)
-    known = proof.Progress.from_json(before[-1].output or {}) if before else None
+    known = judgement.Progress.from_json(before[-1].output or {}) if before else None
     progress = proof.begin(
         incident,
         action=proof.begun(step.run),
@@ -220,7 +223,7 @@ def leave(step: Step) -> None:
         raise services.NotNow(f"{incident} was given back")
     if step.finish(finished_at=timezone.now()) and incident.status != Status.CLOSED:
         said = f"stands back: {incident.taken_over_by} has it"
-        incident_services.record(incident, Event.Kind.AGENT, step.agent, said, {"step": step.pk})
+        events.record(incident, Event.Kind.AGENT, step.agent, said, {"step": step.pk})
         _only_watch(step, incident)
 
 
@@ -308,7 +311,7 @@ def _say(step: Step, output: dict[str, Any], text: str) -> bool:
     tally.add(counts.turn(step, "answered"))
     if text:
         data = {"step": step.pk, "rung": step.rung}
-        incident_services.record(step.run.incident, Event.Kind.AGENT, step.agent, text, data)
+        events.record(step.run.incident, Event.Kind.AGENT, step.agent, text, data)
     return True
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.db.models import Max
 from django.utils import timezone
 
 from agents import audit, reconcile
@@ -26,7 +27,7 @@ HEALTH_CHECK = "health_check"
 LATEST = 50  # calls and messages that are looked through for the last one of a model or a channel
 STALE_CHECKS = 3  # a finding that is older than so many checks says nothing of today
 GRACE = timedelta(minutes=2)
-FRESH = timedelta(days=1)  # so long a call or a message says how its server is
+FRESH = timedelta(days=1)  # so long a call, a message or an entry says how its server is
 WORDS: dict[State, str] = {
     "ok": "Works",
     "failing": "Fails",
@@ -82,12 +83,17 @@ def _checked(name: str, key: str, url: str | None, job_rows: dict[str, Job], pur
     return _as_found(name, key, where, job_rows.get(HEALTH_CHECK))
 
 
+def _is_stale(at: datetime, every: float) -> bool:
+    """Whether what is looked at each so many seconds has not been since, so that it says nothing of today."""
+    return timezone.now() - at > timedelta(seconds=STALE_CHECKS * every) + GRACE
+
+
 def _as_found(name: str, key: str, where: str, check: Job | None) -> Dependency:
     result: dict[str, Any] = (check.result or {}) if check else {}
     at = check.last_finished_at if check else None
     if at is None:
         return Dependency(name, "unknown", f"{where}: not looked at yet")
-    if timezone.now() - at > timedelta(seconds=STALE_CHECKS * settings.HEALTH_CHECK_SECONDS) + GRACE:
+    if _is_stale(at, settings.HEALTH_CHECK_SECONDS):
         return Dependency(name, "unknown", f"{where}: the health check has not run since", at)
     if (error := result.get("errors", {}).get(key)) is not None:
         return Dependency(name, "failing", str(error), at)
@@ -105,11 +111,12 @@ def _alertmanager(job_rows: dict[str, Job]) -> Dependency:
     result: dict[str, Any] = (poll.result or {}) if poll else {}
     answered = [datetime.fromisoformat(each) for each in result.get("polls", [])]
     last = answered[-1] if answered else None
-    if error := result.get("error"):
-        return Dependency("Alertmanager", "failing", str(error), poll.last_finished_at if poll else last)
+    tried = poll.last_finished_at if poll else None
+    if (error := result.get("error")) and tried and not _is_stale(tried, settings.RECONCILE_SECONDS):
+        return Dependency("Alertmanager", "failing", str(error), tried)
     if last is None:
         return Dependency("Alertmanager", "unknown", f"{where}: not polled yet")
-    if timezone.now() - last > timedelta(seconds=STALE_CHECKS * settings.RECONCILE_SECONDS) + GRACE:
+    if _is_stale(last, settings.RECONCILE_SECONDS):
         return Dependency("Alertmanager", "unknown", f"{where}: not polled since", last)
     return Dependency("Alertmanager", "ok", where, last)
 
@@ -142,14 +149,15 @@ def _models() -> Iterator[Dependency]:
 
 def _model(name: str, about: str, trouble: Breaker | None, last: Mapping[str, Any] | None) -> Dependency:
     at = last["started_at"] if last else None
-    if trouble is not None:
-        return Dependency(name, "failing", f"{about}: {breaker.is_open(trouble) or trouble.reason}", at)
+    if why := breaker.is_open(trouble):
+        return Dependency(name, "failing", f"{about}: {why}", at)
     if last is None:
         return Dependency(name, "unknown", f"{about}: not asked lately")
     if timezone.now() - last["started_at"] > FRESH:
         return Dependency(name, "unknown", f"{about}: not asked since", at)
-    if last["error"]:
-        return Dependency(name, "failing", f"{about}: the last call failed", at)
+    if trouble is not None or last["error"]:
+        why = trouble.reason if trouble else "the last call failed"
+        return Dependency(name, "failing", f"{about}: {why}", at)
     return Dependency(name, "ok", about, at)
 
 
@@ -160,7 +168,7 @@ def _channels() -> Iterator[Dependency]:
         yield Dependency("Messages", "off", "nobody is told (NOTIFY_URLS)")
         return
     stuck = Notification.objects.filter(state=QueueState.WAITING, attempts__gt=0, channel__in=names)
-    failing = dict(stuck.order_by("-due_at").values_list("channel", "error"))
+    failing = dict(stuck.order_by().values_list("channel").annotate(Max("error")))
     sent: dict[str, datetime] = {}
     for channel, at in Notification.objects.order_by("-pk").values_list("channel", "sent_at")[:LATEST]:
         if at is not None:
@@ -189,9 +197,11 @@ def _memory() -> Dependency:
     at = max(filter(None, written), default=None)
     if error is not None:
         return Dependency("Memory", "failing", f"{where}: {error or 'entries wait'}", at)
-    return Dependency(
-        "Memory", "ok" if at else "unknown", where if at else f"{where}: nothing written yet", at
-    )
+    if at is None:
+        return Dependency("Memory", "unknown", f"{where}: nothing written yet")
+    if timezone.now() - at > FRESH:
+        return Dependency("Memory", "unknown", f"{where}: nothing was written since", at)
+    return Dependency("Memory", "ok", where, at)
 
 
 def _parts() -> Iterator[Dependency]:
@@ -221,6 +231,8 @@ def _listener(job_rows: dict[str, Job]) -> Dependency:
     at = job.last_finished_at if job else None
     if at is None:
         return Dependency("Heartbeat", "unknown", "not given yet")
+    if _is_stale(at, audit.EVERY_SECONDS):
+        return Dependency("Heartbeat", "failing", "not given since", at)
     if stuck := result.get("stuck"):
         return Dependency("Heartbeat", "failing", f"withheld, work is stuck: {', '.join(stuck)}", at)
     said = result.get("heartbeat")

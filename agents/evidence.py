@@ -73,6 +73,12 @@ def _checked(claim: Claim, output: str) -> CheckedClaim:
 
 def find(quote: str, output: str) -> str | None:
     """The piece of the output that the quote is, or None: it is not there, or says too little."""
+    piece = locate(quote, output)
+    return piece[0] if piece else None
+
+
+def locate(quote: str, output: str) -> re.Match[str] | None:
+    """Where in the output that piece stands."""
     for said in (quote, _unescaped(quote), quote.strip("\"'`")):
         words = said.split()
         if not words:
@@ -80,7 +86,7 @@ def find(quote: str, output: str) -> str | None:
         literal = r"\s+".join(map(re.escape, words))
         for piece in re.finditer(_before(words[0][0]) + literal + _after(words[-1][-1]), output):
             if _says_something(piece):
-                return piece[0]
+                return piece
     return None
 
 

@@ -15,14 +15,13 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from opentelemetry.trace import SpanKind
 
-from agents import counts, crew, policy, proof, services, transcript
+from agents import counts, crew, judgement, policy, proof, services, transcript
 from agents.actions import TargetState, checked, digest, spec_of
 from agents.loop import Observation, Request
 from agents.models import Action, ActionKind, Step
 from agents.rules import Decision, Reason
 from agents.tools.base import ToolError
-from incidents import services as incident_services
-from incidents import tally, tracing
+from incidents import events, tally, tracing
 from incidents.models import Event, Incident
 from incidents.queue import LeaseLost
 from incidents.redaction import clean, clean_tree
@@ -92,7 +91,7 @@ def _keep_evidence(step: Step, action: Action) -> None:
     transcript.recorder(step)(Observation(request=request, text="", full=text))
 
 
-def _begin(step: Step, action: Action, state: TargetState, look: proof.Look) -> Decision | None:
+def _begin(step: Step, action: Action, state: TargetState, look: judgement.Look) -> Decision | None:
     """Commit `executing` when the door opens; None when the host is busy with another change.
 
     Everything is checked anew here, under one lock: the approved digest against today's state, and all
@@ -130,7 +129,7 @@ def _overtaken(action: Action) -> Reason | None:
     return None
 
 
-def _mark_executing(step: Step, action: Action, state: TargetState, look: proof.Look) -> None:
+def _mark_executing(step: Step, action: Action, state: TargetState, look: judgement.Look) -> None:
     now = timezone.now()
     # Kept for whoever concludes it: what has samples now must have some again before it counts as cleared.
     if not step.save_progress(output={**(step.output or {}), "fresh": list(look.fresh)}):
@@ -138,7 +137,7 @@ def _mark_executing(step: Step, action: Action, state: TargetState, look: proof.
     seen = {**services.snapshot(state), "fault": look.state.value}
     if not services.change(action, Status.EXECUTING, executing_at=now, target_state=seen):
         raise LeaseLost(f"{action}: taken over before it began")
-    incident_services.record(
+    events.record(
         action.incident, Event.Kind.EXECUTING, "executor", f"begins: {action}", {"action": action.pk}
     )
 
@@ -191,7 +190,7 @@ def record_end(incident: Incident, action: Action, status: Action.Status, text: 
     why = action.result.partition("\n")[0]  # of a command's output the first line: others may read events
     said = f"{action}: {status.label}" + ("" if status == Status.DONE else f" ({why})")
     data = {"action": action.pk, "status": status}
-    incident_services.record(incident, Event.Kind.EXECUTED, "executor", said, data)
+    events.record(incident, Event.Kind.EXECUTED, "executor", said, data)
     if status == Status.DONE and ActionKind(action.kind).mends:
         done = "; ".join(filter(None, (incident.remediation_taken, str(action))))
         Incident.objects.filter(pk=incident.pk).update(remediation_taken=done)
@@ -207,7 +206,7 @@ def _stop(step: Step, action: Action, decision: Decision) -> None:
         services.change(action, Status.WITHDRAWN, result=why)
         tally.add(counts.refused(decision.reasons))
         data = {"action": action.pk, "reasons": decision.as_json()}
-        incident_services.record(incident, Event.Kind.REFUSED, "authorize", f"{action}: {why}", data)
+        events.record(incident, Event.Kind.REFUSED, "authorize", f"{action}: {why}", data)
         if incident.status == Incident.Status.ACTING and not services.is_over(step.run):
             services.follow_actions(incident, actor="executor", text="no action; watching")
             crew.begin_watch(step, incident)

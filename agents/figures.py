@@ -15,7 +15,7 @@ from typing import Any
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
-from agents import budget
+from agents import budget, costs
 from agents.models import ModelCall
 from incidents.models import Incident, IncidentQuerySet, Verdict
 from incidents.totals import rates
@@ -49,8 +49,11 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """A span of time. Rates are from 0 to 1. None: nothing says (no incident ended, no price is known)."""
+class Span:
+    """What a span of time came to. Rates are from 0 to 1.
+
+    None: nothing says (no incident ended, no price is known).
+    """
 
     name: str
     opened: int
@@ -104,12 +107,12 @@ class Money:
         return min(100, int(100 * self.used_usd / self.cap_usd)) if self.cap_usd else 100
 
 
-def spans(now: datetime | None = None) -> list[Figures]:
+def spans() -> list[Span]:
     """The last 24 hours and the last 30 days."""
-    now = now or timezone.now()
+    now = timezone.now()
     since = {f"span{place}": now - length for place, length in enumerate(SPANS.values())}
-    opened, ended, costs = _opened(since), list(_ended(since)), _costs(since)
-    return [_figures(name, key, opened, ended, costs) for key, name in zip(since, SPANS, strict=True)]
+    opened, ended, calls = _opened(since), list(_ended(since)), _calls(since)
+    return [_span(name, key, opened, ended, calls) for key, name in zip(since, SPANS, strict=True)]
 
 
 def money() -> list[Money]:
@@ -126,21 +129,19 @@ def ended_since(since: datetime, until: datetime | None = None) -> IncidentQuery
     return rows if until is None else rows.filter(closed_at__lt=until)
 
 
-def _figures(
-    name: str, key: str, opened: dict[str, Any], ended: Iterable[Mapping[str, Any]], costs: dict[str, Any]
-) -> Figures:
+def _span(
+    name: str, key: str, opened: dict[str, Any], ended: Iterable[Mapping[str, Any]], calls: dict[str, Any]
+) -> Span:
     rows = {row["verdict"]: row for row in ended}
     proved = [(row[f"{key}_seconds"], row[f"{key}_proved"]) for row in rows.values()]
     count = sum(number for _seconds, number in proved)
-    calls, unpriced = costs[f"{key}_calls"], costs[f"{key}_unpriced"]
-    known = costs[f"{key}_cost"]
-    return Figures(
+    return Span(
         name=name,
         opened=opened[key],
         verdicts={each: rows.get(each, {}).get(key, 0) for each in VERDICTS},
         proved_seconds=sum(seconds or 0.0 for seconds, _number in proved) / count if count else None,
-        cost_usd=Decimal(str(known)) if known is not None else None if calls else Decimal(0),
-        unpriced_calls=unpriced,
+        cost_usd=costs.taken(calls[f"{key}_calls"], calls[f"{key}_cost"], budget.NOTHING),
+        unpriced_calls=calls[f"{key}_unpriced"],
     )
 
 
@@ -162,9 +163,10 @@ def _ended(since: Mapping[str, datetime]) -> Iterator[Mapping[str, Any]]:
     yield from ended_since(min(since.values())).values("verdict").annotate(**sums)
 
 
-def _costs(since: Mapping[str, datetime]) -> dict[str, Any]:
-    """Of calls that are over; those under way are in the budgets."""
-    calls = ModelCall.objects.filter(started_at__gte=min(since.values()), seconds__isnull=False).order_by()
+def _calls(since: Mapping[str, datetime]) -> dict[str, Any]:
+    """Of calls that are over, or lost; those under way are in the budgets."""
+    begun = ModelCall.objects.filter(started_at__gte=min(since.values())).order_by()
+    calls = begun.exclude(seconds=None, started_at__gte=budget.lost_before())
     sums: dict[str, Any] = {}
     for key, begin in since.items():
         within = Q(started_at__gte=begin)

@@ -16,19 +16,36 @@ HUMAN_VERDICTS = (Verdict.FALSE_ALARM, Verdict.RESOLVED_BY_HUMAN)
 
 
 class AnnotationForm(forms.Form):
-    """What a person knows better; an empty verdict leaves it as it is."""
+    """What a person knows better; an empty verdict leaves it as it is.
 
-    cause = forms.CharField(required=False, max_length=10_000, widget=forms.Textarea(attrs={"rows": 2}))
-    note = forms.CharField(required=False, max_length=10_000, widget=forms.Textarea(attrs={"rows": 2}))
+    The page brings back what it showed, so that only what this person changed is written: another may have
+    written the rest meanwhile.
+    """
+
+    cause = forms.CharField(
+        required=False,
+        max_length=10_000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        show_hidden_initial=True,
+    )
+    note = forms.CharField(
+        required=False,
+        max_length=10_000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        show_hidden_initial=True,
+    )
     verdict = forms.ChoiceField(
         required=False, choices=[("", ""), *((verdict.value, verdict.label) for verdict in HUMAN_VERDICTS)]
     )
 
     def annotation(self) -> dict[str, Any]:
-        """The keyword arguments of `services.annotate`; a field that was not sent stays as it is."""
-        said = {name: self.cleaned_data[name] if name in self.data else None for name in ("cause", "note")}
-        verdict = self.cleaned_data["verdict"]
-        return {**said, "verdict": Verdict(verdict) if verdict else None}
+        """The keyword arguments of `services.annotate`: what was said; empty when that is nothing new."""
+        said: dict[str, Any] = {
+            name: self.cleaned_data[name] for name in ("cause", "note") if name in self.changed_data
+        }
+        if verdict := self.cleaned_data["verdict"]:
+            said["verdict"] = Verdict(verdict)
+        return said
 
 
 class RatingForm(forms.Form):

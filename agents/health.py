@@ -144,8 +144,8 @@ def _silent_watchdogs() -> list[Alert] | None:
     since = timezone.now() - timedelta(seconds=settings.WATCHDOG_SECONDS)
     return [
         _finding(
-            {"alertname": "WatchdogSilent", "severity": "critical", "watchdog": row.alert_name},
-            f"{row.alert_name} was last heard {row.last_seen_at:%Y-%m-%d %H:%M} UTC",
+            {"alertname": "WatchdogSilent", "severity": "critical", "watchdog": row.title},
+            f"{row.title} was last heard {row.last_seen_at:%Y-%m-%d %H:%M} UTC",
             {"watchdog": {"source": row.source, "fingerprint": row.fingerprint}},
         )
         for row in _watchdogs()

@@ -11,10 +11,21 @@ from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.utils import timezone
 
-from agents import chart, conclusions, costs, ledger, pauses, services, story
+from agents import (
+    chart,
+    communicator,
+    conclusions,
+    costs,
+    ledger,
+    outcomes,
+    pages,
+    pauses,
+    questions,
+    story,
+    transcript,
+)
 from agents.forms import AnnotationForm, EscalationForm, NoteForm, PauseHereForm, RejectionForm
-from agents.models import Action, Step, ToolCall
-from agents.outcomes import RECALL
+from agents.models import Action, ToolCall
 from incidents import problems, rawsql
 from incidents.access import Caller
 from incidents.models import Episode, Incident, Notification, Rating, Role, Verdict
@@ -55,12 +66,9 @@ class Cause:
 
 
 def version(pk: str | int, caller: Caller) -> str | None:
-    """Another one when the page of an incident would differ, and once a minute; None when there is none."""
+    """The entity tag of an incident's page; None when there is no such incident."""
     row = rawsql.row(VERSION, int(pk))
-    if row is None:
-        return None
-    minute = int(timezone.now().timestamp() // 60)
-    return "-".join(map(str, (settings.VERSION, caller.role, caller.name, minute, *row)))
+    return None if row is None else pages.tag(caller, *row)
 
 
 def context(incident: Incident, caller: Caller) -> dict[str, Any]:
@@ -68,8 +76,8 @@ def context(incident: Incident, caller: Caller) -> dict[str, Any]:
     may_decide = caller.may(Role.OPERATOR)
     actions = list(incident.actions.select_related("target", "incident").order_by("-id")[:ACTIONS_SHOWN])
     last = actions[0] if actions else None
-    asked = [action for action in actions if action.is_asked]
-    similar = _similar(incident)
+    asked = [(action, communicator.why_asked(action)) for action in actions if action.is_asked]
+    similar = outcomes.last_recalled(incident)
     return {
         "incident": incident,
         "name": name_of(incident),
@@ -86,11 +94,12 @@ def context(incident: Incident, caller: Caller) -> dict[str, Any]:
         "rejection": RejectionForm(auto_id=False),
         "forms": _forms(incident),
         "asked": asked,
-        "askable": last.pk if last is not None and services.may_ask_again(last) else None,
+        "askable": last.pk if last is not None and questions.may_ask_again(last) else None,
         "actions": actions,
-        "chapters": _chapters(incident),
+        **_story(incident),
+        "events_shown": EVENTS_SHOWN,
         "conclusions": conclusions.of_incident(incident, outputs=may_decide),
-        "watch": _last_watch(incident),
+        "watch": transcript.last_look(incident),
         "kept": _kept(incident),
         "similar": similar,
         "likest": next((each for each in similar if _is_told_by_person(each)), next(iter(similar), None)),
@@ -157,16 +166,14 @@ def _forms(incident: Incident) -> dict[str, Any]:
     }
 
 
-def _last_watch(incident: Incident) -> dict[str, Any]:
-    looks = Step.objects.filter(run__incident=incident, agent=Step.Agent.PROOF, output__isnull=False)
-    return looks.order_by("-id").values_list("output", flat=True).first() or {}
-
-
-def _chapters(incident: Incident) -> list[story.Chapter]:
-    events = incident.events.order_by("-id")[:EVENTS_SHOWN]
+def _story(incident: Incident) -> dict[str, Any]:
+    """Its chapters, and whether there are more events than they tell."""
+    latest = list(incident.events.order_by("-id")[: EVENTS_SHOWN + 1])
+    events = latest[:EVENTS_SHOWN]
     messages = Notification.objects.filter(incident=incident, carrier=None).order_by("-id")
     shown = messages.defer("body")[:MESSAGES_SHOWN]
-    return story.chapters([*story.of_events(reversed(events)), *story.of_messages(shown)])
+    found = story.chapters([*story.of_events(reversed(events)), *story.of_messages(shown)])
+    return {"chapters": found, "begins_earlier": len(latest) > len(events)}
 
 
 def _kept(incident: Incident) -> QuerySet[ToolCall]:
@@ -180,17 +187,6 @@ def _earned(actions: Iterable[Action]) -> list[dict[str, Any]]:
     mine = {ledger.key_of(action) for action in actions}
     pairs = [each for each in ledger.offered() if (each.kind, each.target_kind, each.alert_name) in mine]
     return [{"pair": pair, "offer": ledger.offer_of(pair)} for pair in pairs]
-
-
-def _similar(incident: Incident) -> list[dict[str, Any]]:
-    """The past incidents that the crew was shown: what it judged with, not what would be found today."""
-    calls = ToolCall.objects.filter(step__run__incident=incident, tool=RECALL).order_by("-id")
-    for data in calls.values_list("data", flat=True)[:READINGS_SHOWN]:
-        found = data.get("incidents")
-        shown = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
-        if shown:
-            return shown
-    return []
 
 
 def _is_told_by_person(past: dict[str, Any]) -> bool:

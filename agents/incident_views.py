@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import condition, require_POST, require_safe
 
-from agents import again, incident_page, plot, services
+from agents import again, incident_page, plot, questions
 from agents import chart as charts
 from agents.forms import AnnotationForm, EscalationForm, NoteForm, RatingForm, RejectionForm
 from agents.models import Action
@@ -51,7 +52,7 @@ def chart(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
         return render(request, "incident/chart.html", {**context, "why": clean(str(error))})
     drawn, zone = charts.plot(found, signal), ZoneInfo(settings.TIME_ZONE)
     context |= {"signal": signal, "plot": drawn, "svg": plot.svg(drawn, width=_width(request), zone=zone)}
-    marks = [{"mark": mark, "time": plot.when(mark.at, zone)} for mark in drawn.shown_marks]
+    marks = [(mark, drawn.when(mark.at, zone)) for mark in drawn.shown_marks]
     return render(request, "incident/chart.html", {**context, "marks": marks})
 
 
@@ -67,35 +68,31 @@ def decide(request: HttpRequest, caller: Caller, pk: str, action_id: str, decisi
     action = get_object_or_404(Action.objects.select_related("target"), pk=action_id, incident=pk)
     try:
         if decision == "approve":
-            services.approve(action, by=caller.name)
+            questions.approve(action, by=caller.name)
             messages.success(request, f"Approved: {action}.")
         elif decision == "ask-again":
-            services.ask_again(action, by=caller.name)
+            questions.ask_again(action, by=caller.name)
             messages.success(request, "The Healer looks at it again.")
         else:
             _reject(request, action, by=caller.name)
-    except (services.NotWaiting, services.CannotAsk) as error:
+    except (questions.NotWaiting, questions.CannotAsk) as error:
         messages.error(request, f"Too late, nothing was changed: {error}.")
     return redirect("incident", pk=pk)
 
 
 def _reject(request: HttpRequest, action: Action, *, by: str) -> None:
     form = RejectionForm(request.POST)
-    if form.is_valid():
-        services.reject(action, by=by, **form.cleaned_data)
+    if _is_usable(request, form, "Nothing was changed"):
+        questions.reject(action, by=by, **form.cleaned_data)
         messages.success(request, f"Rejected: {action}.")
-    else:
-        messages.error(request, f"Nothing was changed: {form.errors.as_text()}")
 
 
 @require_POST
 @needs(Role.OPERATOR)
 def acknowledge(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
     found = _incident(pk)
-    if incident_services.acknowledge(found, by=caller.name):
-        messages.success(request, "Acknowledged.")
-    else:
-        messages.info(request, f"It was acknowledged before by {found.acknowledged_by}.")
+    done = incident_services.acknowledge(found, by=caller.name)
+    _say(request, done, "Acknowledged.", "It was acknowledged before.")
     return redirect("incident", pk=pk)
 
 
@@ -104,10 +101,8 @@ def acknowledge(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
 def hand(request: HttpRequest, caller: Caller, pk: str, whose: str) -> HttpResponse:
     """A person has it, or it is the crew's again."""
     act = incident_services.take_over if whose == "take-over" else incident_services.give_back
-    if act(_incident(pk), by=caller.name):
-        messages.success(request, "You have it." if whose == "take-over" else "The crew goes on.")
-    else:
-        messages.info(request, UNCHANGED)
+    done = act(_incident(pk), by=caller.name)
+    _say(request, done, "You have it." if whose == "take-over" else "The crew goes on.", UNCHANGED)
     return redirect("incident", pk=pk)
 
 
@@ -115,13 +110,12 @@ def hand(request: HttpRequest, caller: Caller, pk: str, whose: str) -> HttpRespo
 @needs(Role.OPERATOR)
 def annotate(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
     """What a person knows better: the cause, a note, and by the button pressed, how it ended."""
-    found = _incident(pk)
-    form = AnnotationForm(request.POST)
-    if form.is_valid():
-        incident_services.annotate(found, by=caller.name, **form.annotation())
-        messages.success(request, "Noted.")
-    else:
-        messages.error(request, f"Not noted: {form.errors.as_text()}")
+    found, form = _incident(pk), AnnotationForm(request.POST)
+    if _is_usable(request, form, "Not noted"):
+        said = form.annotation()
+        if said:
+            incident_services.annotate(found, by=caller.name, **said)
+        _say(request, bool(said), "Noted.", "Nothing was changed: that is how it stood.")
     return redirect("incident", pk=pk)
 
 
@@ -129,14 +123,11 @@ def annotate(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
 @needs(Role.OPERATOR)
 def rate(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
     """A person's word on the crew's cause."""
-    found = _incident(pk)
-    form = RatingForm(request.POST)
-    if not form.is_valid():
-        messages.error(request, f"Not rated: {form.errors.as_text()}")
-    elif incident_services.rate(found, by=caller.name, rating=Rating(form.cleaned_data["rating"])):
-        messages.success(request, "Rated. The memory learns of it.")
-    else:
-        messages.info(request, "Not rated: the crew says nothing of the cause, or something else by now.")
+    found, form = _incident(pk), RatingForm(request.POST)
+    if _is_usable(request, form, "Not rated"):
+        done = incident_services.rate(found, by=caller.name, rating=Rating(form.cleaned_data["rating"]))
+        otherwise = "Not rated: the crew says nothing of the cause, or something else by now."
+        _say(request, done, "Rated. The memory learns of it.", otherwise)
     return redirect("incident", pk=pk)
 
 
@@ -144,13 +135,10 @@ def rate(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
 @needs(Role.OPERATOR)
 def note(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
     """A line of the timeline."""
-    found = _incident(pk)
-    form = NoteForm(request.POST)
-    if form.is_valid():
-        incident_services.add_note(found, by=caller.name, text=form.cleaned_data["text"])
+    found, form = _incident(pk), NoteForm(request.POST)
+    if _is_usable(request, form, "Not added"):
+        incident_services.add_note(found, by=caller.name, **form.cleaned_data)
         messages.success(request, "Added to the story.")
-    else:
-        messages.error(request, f"Not added: {form.errors.as_text()}")
     return redirect("incident", pk=pk)
 
 
@@ -158,14 +146,11 @@ def note(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
 @needs(Role.OPERATOR)
 def escalate(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
     """Others are called, now."""
-    found = _incident(pk)
-    form = EscalationForm(request.POST)
-    if not form.is_valid():
-        messages.error(request, f"Nobody was called: {form.errors.as_text()}")
-    elif incident_services.escalate(found, by=caller.name, why=form.cleaned_data["why"]):
-        messages.success(request, "The others are called; the story says whom.")
-    else:
-        messages.info(request, "Nobody was called: the incident is over, or such a call is on its way.")
+    found, form = _incident(pk), EscalationForm(request.POST)
+    if _is_usable(request, form, "Nobody was called"):
+        done = incident_services.escalate(found, by=caller.name, **form.cleaned_data)
+        otherwise = "Nobody was called: the incident is over, or such a call is on its way."
+        _say(request, done, "The others are called; the story says whom.", otherwise)
     return redirect("incident", pk=pk)
 
 
@@ -179,6 +164,18 @@ def investigate(request: HttpRequest, caller: Caller, pk: str) -> HttpResponse:
     except again.CannotInvestigate as error:
         messages.error(request, f"Nothing was changed: {error}.")
     return redirect("incident", pk=pk)
+
+
+def _is_usable(request: HttpRequest, form: forms.Form, otherwise: str) -> bool:
+    """Whether a form can be used; if not, who sent it is told why."""
+    if not form.is_valid():
+        messages.error(request, f"{otherwise}: {form.errors.as_text()}")
+    return form.is_valid()
+
+
+def _say(request: HttpRequest, done: bool, yes: str, no: str) -> None:
+    """What came of it."""
+    messages.add_message(request, messages.SUCCESS if done else messages.INFO, yes if done else no)
 
 
 def _incident(pk: str) -> Incident:

@@ -23,8 +23,7 @@ from django.utils import timezone
 from agents.actions import SPECS
 from agents.models import Action, Autonomy
 from agents.rules import GRAVE
-from incidents import notifications, problems
-from incidents import services as incident_services
+from incidents import events, notifications, problems
 from incidents.models import Event, Incident, Notification, Verdict
 from incidents.problems import RECURS_AFTER, RECURS_WITHIN
 from incidents.wording import incident_link
@@ -205,7 +204,7 @@ def _change(pair: Autonomy, incident: Incident | None, actor: str, text: str, **
         setattr(pair, name, value)
     pair.save(update_fields=list(fields))
     data = {"pair": pair.pk, "level": pair.level}
-    incident_services.record(incident, Event.Kind.AUTONOMY, actor, text, data)
+    events.record(incident, Event.Kind.AUTONOMY, actor, text, data)
 
 
 def _lower(pair: Autonomy, incident: Incident | None, actor: str, why: str) -> None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from agents import links, pages, pauses, services
+from agents import links, pages, pauses, questions
 from agents.forms import LinkForm
 from agents.models import Action
 from incidents import throttle
@@ -33,7 +33,7 @@ def question(request: HttpRequest, token: str) -> HttpResponse:
         raise Http404("no such link") from error
     action = _action(link)
     said, status = _answer(request, link, action) if request.method == "POST" else "", 200
-    if isinstance(said, services.NotWaiting | services.CannotAsk):
+    if isinstance(said, questions.NotWaiting | questions.CannotAsk):
         said, status = f"Too late, nothing was changed: {said}.", GONE
     context = {**pages.question(_action(link)), "said": said, "form": LinkForm()}
     return render(request, "question.html", context, status=status)
@@ -47,7 +47,7 @@ def _action(link: links.Link) -> Action:
 
 def _answer(
     request: HttpRequest, link: links.Link, action: Action
-) -> str | services.NotWaiting | services.CannotAsk:
+) -> str | questions.NotWaiting | questions.CannotAsk:
     """Do what the button says; the words for it, or why it could not be done."""
     form = LinkForm(request.POST)
     if not form.is_valid():
@@ -56,15 +56,15 @@ def _answer(
     try:
         match said["decision"]:
             case "approve":
-                services.approve(action, by=by)
+                questions.approve(action, by=by)
                 return f"Approved: {action}."
             case "reject":
-                services.reject(action, by=by, reason=said["reason"], code=said["code"])
+                questions.reject(action, by=by, reason=said["reason"], code=said["code"])
                 return f"Rejected: {action}."
             case "ask-again":
-                services.ask_again(action, by=by)
+                questions.ask_again(action, by=by)
                 return "The Healer looks at it again; if there is something to ask, a new message comes."
-    except (services.NotWaiting, services.CannotAsk) as error:
+    except (questions.NotWaiting, questions.CannotAsk) as error:
         return error
     until = timezone.now() + timedelta(hours=said["hours"])
     pauses.pause(scope=action.target.key, until=until, by=by, reason="from a message")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from django.db.models import Count, Q
 from django.utils import timezone
 
+from agents.counts import RECALL
 from agents.ledger import VERIFIED
 from agents.models import Action, ActionKind, CrewRun, Step, ToolCall
 from agents.tools.base import Case
@@ -23,7 +24,7 @@ from incidents.redaction import clean
 Outcome = Literal["verified", "failed", "unknown"]
 FAILED = Q(helped=False) | Q(status=Action.Status.FAILED)
 QUOTES = 4
-RECALL = "recall_incidents"
+CALLS = 20  # of the memory, that are looked through for the last one that found something
 RECALLS = "step_id IN (SELECT id FROM agents_step WHERE run_id = {}) AND tool = {}"
 RECORD_DAYS = 30
 # So often tried on one target for one alert, and never verified: playbooks propose it no more.
@@ -106,6 +107,17 @@ def _recalled(run: CrewRun) -> dict[str, dict[str, int]]:
         if action["outcome"] in tally:
             tally[action["outcome"]] += 1
     return found
+
+
+def last_recalled(incident: Incident) -> list[dict[str, Any]]:
+    """The past incidents that the crew was shown last: what it judged with, not what would be found today."""
+    calls = ToolCall.objects.filter(step__run__incident=incident, tool=RECALL).order_by("-pk")
+    for data in calls.values_list("data", flat=True)[:CALLS]:
+        found = data.get("incidents")
+        shown = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+        if shown:
+            return shown
+    return []
 
 
 def in_words(record: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
-from zlib import crc32
 
 from django.conf import settings
 from django.db.models import Max
 from django.utils import timezone
 
-from agents import cases, dependencies, figures, pauses, rehearsal, week
+from agents import audit, cases, dependencies, figures, health, pages, pauses, rehearsal, week
 from agents.forms import PauseHereForm
 from agents.models import Action, Pause
 from incidents import liveness, problems
@@ -23,16 +22,14 @@ OPEN_SHOWN = 50
 CLOSED_SHOWN = 8
 WAITING_SHOWN = 50
 PROBLEMS_SHOWN = 10
+# Whoever else sends alerts is connected.
+OWN_SOURCES = {rehearsal.SOURCE, health.SOURCE, audit.SOURCE}
 LATELY = 50  # alerts that are looked through for one that names its Prometheus
 
 
 def version(caller: Caller) -> str:
-    """An entity tag: it changes with every event, with the reader, and each minute, for ages are told in
-    minutes, and the parts of this program have no events.
-    """
-    latest = Event.objects.aggregate(latest=Max("pk"))["latest"]
-    reader = crc32(f"{caller.role} {caller.name} {settings.VERSION}".encode())
-    return f'W/"{latest}-{timezone.now():%d%H%M}-{reader:x}"'
+    """Its entity tag, by the last event; the parts of this program have none, and wait for the minute."""
+    return pages.tag(caller, Event.objects.aggregate(latest=Max("pk"))["latest"])
 
 
 def context(caller: Caller) -> dict[str, Any]:
@@ -40,18 +37,21 @@ def context(caller: Caller) -> dict[str, Any]:
     incidents = Incident.objects.select_related("target").newest_first()
     open_now = list(incidents.unresolved()[: OPEN_SHOWN + 1])
     asked = Action.objects.filter(status=Action.Status.AWAITING_APPROVAL)
-    waiting = list(asked.select_related("target", "incident__target").order_by("expires_at")[:WAITING_SHOWN])
+    waiting = list(
+        asked.select_related("target", "incident__target").order_by("expires_at")[: WAITING_SHOWN + 1]
+    )
     counted, this_week = totals(), week.of()
     parts = dependencies.all_of_them()
     return {
         "may_decide": caller.may(Role.OPERATOR),
         "pause_form": PauseHereForm(initial={"scope": Pause.EVERYTHING}),
         "totals": counted,
-        "connected": any(source != rehearsal.SOURCE for source in counted.by_source),
+        "connected": not counted.by_source.keys() <= OWN_SOURCES,
         "dead": liveness.dead(),
         "mode": settings.REMEDIATION_MODE,
         "pauses": pauses.in_force(),
-        "waiting": waiting,
+        "waiting": waiting[:WAITING_SHOWN],
+        "waiting_more": len(waiting) > WAITING_SHOWN,
         "earned": [{"pair": pair, "offer": offer} for pair, offer in this_week.offers],
         "problems": problems.open_problems()[:PROBLEMS_SHOWN],
         "open": _rows(open_now[:OPEN_SHOWN], caller),

@@ -1,12 +1,26 @@
-"""What the page behind a message's link shows, read from the rows; nothing here asks the world."""
+"""What pages share, and what the one behind a message's link shows; nothing here asks the world."""
 
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
-from agents import services, transcript
+from django.conf import settings
+from django.utils import timezone
+
+from agents import questions, transcript
 from agents.models import Action, Step
+from incidents.access import Caller
 from incidents.wording import headline, standing
+
+
+def tag(caller: Caller, *stands: object) -> str:
+    """An entity tag of a page: another one for what it shows, its reader, and each minute, for ages are told
+    in minutes. A name may have any letters, and a tag may not.
+    """
+    reader = crc32(f"{caller.role} {caller.name} {settings.VERSION}".encode())
+    parts = (*stands, f"{timezone.now():%d%H%M}", f"{reader:x}")
+    return f'W/"{"-".join(map(str, parts))}"'
 
 
 def question(action: Action) -> dict[str, Any]:
@@ -25,5 +39,5 @@ def question(action: Action) -> dict[str, Any]:
         "quote": next((claim["quote"] for claim in found.get("claims", []) if claim["found"]), ""),
         "proof": looks.values_list("output", flat=True).first() or {},
         "open": action.is_asked,
-        "askable": services.may_ask_again(action),
+        "askable": questions.may_ask_again(action),
     }

@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from agents.models import MaintenanceWindow, Pause
-from incidents import services as incident_services
+from incidents import events
 from incidents.models import Event, Target
 from incidents.redaction import clean
 
@@ -77,7 +77,7 @@ def open_window(
     row = MaintenanceWindow.objects.create(
         scope=scope, days=list(days), starts=starts, minutes=minutes, by=by, reason=clean(reason)
     )
-    incident_services.record(None, Event.Kind.PAUSED, by, f"{row}", {"window": row.pk, "reason": reason})
+    events.record(None, Event.Kind.PAUSED, by, f"{row}", {"window": row.pk, "reason": reason})
     return row
 
 
@@ -86,22 +86,21 @@ def end_window(row: MaintenanceWindow, *, by: str) -> bool:
     """From now on it holds no more; False when it was ended before."""
     won = MaintenanceWindow.objects.filter(pk=row.pk, ended_at=None).update(ended_at=timezone.now())
     if won:
-        incident_services.record(None, Event.Kind.RESUMED, by, f"ended: {row}", {"window": row.pk})
+        events.record(None, Event.Kind.RESUMED, by, f"ended: {row}", {"window": row.pk})
     return bool(won)
 
 
 @transaction.atomic
 def pause(*, scope: str, until: datetime | None, by: str, reason: str) -> Pause:
     row = Pause.objects.create(scope=scope, until=until, by=by, reason=clean(reason))
-    incident_services.record(
-        None, Event.Kind.PAUSED, by, f"paused {scope}", {"pause": row.pk, "reason": reason}
-    )
+    events.record(None, Event.Kind.PAUSED, by, f"paused {scope}", {"pause": row.pk, "reason": reason})
     return row
 
 
 @transaction.atomic
-def lift(row: Pause, *, by: str) -> None:
-    if Pause.objects.filter(pk=row.pk, lifted_at=None).update(lifted_at=timezone.now()):
-        incident_services.record(
-            None, Event.Kind.RESUMED, by, f"lifted the pause of {row.scope}", {"pause": row.pk}
-        )
+def lift(row: Pause, *, by: str) -> bool:
+    """From now on it holds no more; False when it was lifted before."""
+    won = Pause.objects.filter(pk=row.pk, lifted_at=None).update(lifted_at=timezone.now())
+    if won:
+        events.record(None, Event.Kind.RESUMED, by, f"lifted the pause of {row.scope}", {"pause": row.pk})
+    return bool(won)

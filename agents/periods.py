@@ -9,20 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.cache import cache
-from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Sum, Value, When
 from django.db.models.expressions import Combinable
+from django.utils import timezone
 
+from agents import budget, costs
 from agents.models import ModelCall
 from incidents.models import Incident, Verdict
-from incidents.totals import rates
+from incidents.totals import percent, rates
 
 Size: TypeAlias = Literal["hour", "day", "week"]
 LENGTHS: dict[Size, timedelta] = {
@@ -51,7 +53,9 @@ GROUP BY bucket"""
 
 @dataclass
 class Figures:
-    """One bucket, or the whole period. `seconds`: the sum of `proved` times to the proof."""
+    """One bucket, or the whole period. `seconds`: the sum of `proved` times to the proof. `known_usd`: what
+    is known of what the calls cost.
+    """
 
     since: datetime
     until: datetime
@@ -63,7 +67,7 @@ class Figures:
     p90: float | None = None
     calls: int = 0
     unpriced: int = 0
-    cost_usd: Any = None
+    known_usd: Decimal | None = None
 
     def as_json(self) -> dict[str, Any]:
         success, fixed = rates(self.by_verdict)
@@ -74,12 +78,12 @@ class Figures:
             "incidents": self.opened,
             "ended": sum(self.by_verdict.values()),
             "by_verdict": self.by_verdict,
-            "success_rate": _percent(success),
-            "fixed_by_crew_rate": _percent(fixed),
+            "success_rate": percent(success),
+            "fixed_by_crew_rate": percent(fixed),
             "resolution_seconds": {"count": self.proved, "mean": mean, "p50": self.p50, "p90": self.p90},
             "model_calls": self.calls,
             "unpriced_calls": self.unpriced,
-            "cost_usd": self.cost_usd,
+            "cost_usd": costs.taken(self.calls, self.known_usd, budget.NOTHING),
         }
 
 
@@ -103,14 +107,17 @@ def edges(since: datetime, until: datetime, size: Size) -> list[datetime]:
     return [*found, until]
 
 
-def recent(since: datetime, until: datetime, size: Size) -> dict[str, Any]:
-    """`report`; of a long span, where it reads very many rows, at most a minute old, as its `until` says."""
-    if until - since <= LONG:
-        return report(since, until, size)
-    key = f"stats:{since.timestamp()}:{until.timestamp() // KEPT_SECONDS}:{size}"
+def recent(since: datetime, until: datetime | None, size: Size) -> dict[str, Any]:
+    """`report`, up to now without `until`; of a long span, where it reads very many rows, at most a minute
+    old, as its `until` says.
+    """
+    end = until or timezone.now()
+    if end - since <= LONG:
+        return report(since, end, size)
+    key = f"stats:{since.timestamp()}:{until and until.timestamp()}:{size}"
     found: dict[str, Any] | None = cache.get(key)
     if found is None:
-        found = report(since, until, size)
+        found = report(since, end, size)
         cache.set(key, found, KEPT_SECONDS)
     return found
 
@@ -155,10 +162,7 @@ def _enter_percentiles(
 ) -> None:
     for place in (_place("closed_at", marks), Value(WHOLE, output_field=IntegerField())):
         rows = proved.values(bucket=place, seconds=F("resolution_seconds"))
-        try:
-            sql, values = rows.query.sql_with_params()
-        except EmptyResultSet:
-            continue
+        sql, values = rows.query.sql_with_params()
         with connection.cursor() as cursor:
             cursor.execute(PERCENTILES.format(sql), values)
             for bucket, p50, p90 in cursor.fetchall():
@@ -176,7 +180,7 @@ def _enter_costs(
     }
     for row in _grouped(calls, "started_at", marks, **sums):
         found = figures[row["bucket"]]
-        found.calls, found.unpriced, found.cost_usd = row["calls"], row["unpriced"], row["known"]
+        found.calls, found.unpriced, found.known_usd = row["calls"], row["unpriced"], row["known"]
 
 
 def _sum_up(whole: Figures, buckets: Iterable[Figures]) -> None:
@@ -186,8 +190,8 @@ def _sum_up(whole: Figures, buckets: Iterable[Figures]) -> None:
         whole.seconds += each.seconds
         whole.calls += each.calls
         whole.unpriced += each.unpriced
-        if each.cost_usd is not None:
-            whole.cost_usd = each.cost_usd + (whole.cost_usd or 0)
+        if each.known_usd is not None:
+            whole.known_usd = each.known_usd + (whole.known_usd or 0)
         for verdict, count in each.by_verdict.items():
             whole.by_verdict[verdict] += count
 
@@ -227,7 +231,3 @@ def _next(moment: datetime, size: Size) -> datetime:
 
 def _midnight(naive: datetime) -> datetime:
     return naive.replace(tzinfo=ZoneInfo(settings.TIME_ZONE)).astimezone(UTC)
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else round(share * 100, 2)

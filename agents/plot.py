@@ -77,6 +77,12 @@ class Plot:
         """Those within the plot's time, in their order: their places are their numbers."""
         return sorted((each for each in self.marks if self.start <= each.at <= self.end), key=lambda m: m.at)
 
+    def when(self, at: float, zone: tzinfo) -> str:
+        """A time of day as people read it, to the second; with its day where the plot has more than one."""
+        first, moment, last = (datetime.fromtimestamp(each, zone) for each in (self.start, at, self.end))
+        day = "" if first.date() == last.date() else f"{moment.day} {moment:%b} "
+        return f"{day}{moment:%H:%M:%S}"
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -128,26 +134,21 @@ def svg(plot: Plot, *, width: int, zone: tzinfo) -> SafeString:
 
 def describe(plot: Plot, zone: tzinfo) -> str:
     """What the plot shows, in words, for who cannot see it."""
-    said = [f"From {when(plot.start, zone)} to {when(plot.end, zone)}."]
+    said = [f"From {plot.when(plot.start, zone)} to {plot.when(plot.end, zone)}."]
     for line in plot.lines:
         known = [value for value in line.values if value is not None]
         if known:
             said.append(
                 f"{line.name}: from {short(min(known))} to {short(max(known))}, last {short(known[-1])}."
             )
-        gaps = [f"{when(begin, zone)} to {when(end, zone)}" for begin, end in _gaps(plot, line)]
+        gaps = [f"{plot.when(begin, zone)} to {plot.when(end, zone)}" for begin, end in _gaps(plot, line)]
         if gaps:
             more = f" and {len(gaps) - GAPS_TOLD} times more" if len(gaps) > GAPS_TOLD else ""
             said.append(f"No samples {', '.join(gaps[:GAPS_TOLD])}{more}.")
     if plot.threshold is not None:
         said.append(f"Threshold {short(plot.threshold)}.")
-    said += [f"{when(mark.at, zone)}: {mark.text}." for mark in plot.shown_marks]
+    said += [f"{plot.when(mark.at, zone)}: {mark.text}." for mark in plot.shown_marks]
     return " ".join(said)
-
-
-def when(at: float, zone: tzinfo) -> str:
-    """A time of day as people read it, to the second."""
-    return f"{datetime.fromtimestamp(at, zone):%H:%M:%S}"
 
 
 def short(value: float) -> str:

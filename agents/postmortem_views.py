@@ -12,10 +12,10 @@ from agents.models import Step
 from agents.postmortem.asking import ask
 from agents.postmortem.markdown import markdown
 from agents.reasoners import rungs
-from agents.services import LIVE
 from agents.views import needs
 from incidents.access import Caller
 from incidents.models import Incident, Role
+from incidents.queue import LIVE
 
 
 @require_safe

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agents import evidence
+
 LINES = 3  # on each side
 LONGEST_LINE = 300
 MOST_FOLDED = 8_000  # characters on each side; the whole of it is in the incident's record
@@ -21,12 +23,12 @@ class Excerpt:
 
 
 def around(output: str, quote: str) -> Excerpt | None:
-    """None when the quote is not there."""
-    at = output.find(quote)
-    if at < 0 or not quote:
+    """None when the quote is not there, as the check of evidence looks for it."""
+    piece = evidence.locate(quote, output)
+    if piece is None:
         return None
-    *earlier, start = output[:at].split("\n")
-    end, *later = output[at + len(quote) :].split("\n")
+    *earlier, start = output[: piece.start()].split("\n")
+    end, *later = output[piece.end() :].split("\n")
     above, before = earlier[:-LINES], earlier[-LINES:]
     after, below = later[:LINES], later[LINES:]
     return Excerpt(
@@ -34,7 +36,7 @@ def around(output: str, quote: str) -> Excerpt | None:
         before="\n".join(
             [*map(_cut, before), start if len(start) <= LONGEST_LINE else f"…{start[-LONGEST_LINE:]}"]
         ),
-        quote=quote,
+        quote=piece[0],
         after="\n".join([_cut(end), *map(_cut, after)]),
         below="\n".join(below)[:MOST_FOLDED],
     )

@@ -67,7 +67,7 @@ def _deliver(alert: dict[str, Any], summary: str) -> list[int]:
     payload = {
         "version": "4",
         "status": alert["status"],
-        "groupKey": f"test:{alert['labels']['test']}",
+        "groupKey": f"test:{alert['startsAt']}",
         "alerts": [{**alert, "annotations": {"summary": summary}}],
     }
     body = json.dumps(payload).encode()

@@ -1,4 +1,4 @@
-"""The only writer of runs, steps and actions. Nothing here calls the world."""
+"""The writer of runs, steps and actions. Nothing here calls the world. What people answer: `questions`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ from django.utils import timezone
 
 from agents import counts, ledger
 from agents.actions import TargetState, digest
-from agents.models import Action, ActionKind, CrewRun, Guard, Rejection, Step
+from agents.models import Action, ActionKind, CrewRun, Guard, Step
 from agents.rules import Decision
-from incidents import rawinsert, rawsql, tally
+from incidents import events, rawinsert, rawsql, tally
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Target
-from incidents.queue import State, hint, may_go_on_with
-from incidents.redaction import clean
+from incidents.queue import LIVE, State, hint, may_go_on_with
 
 Status = Incident.Status
 # A Healer's step that waits for an alert to heal itself.
 WAITS: dict[str, Any] = {"state": State.WAITING, "waits_since__isnull": False}
-
-LIVE = (State.WAITING, State.RUNNING)
 
 TELLERS = (Step.Agent.COMMUNICATOR, Step.Agent.POSTMORTEM)  # they do nothing but that, also after the end
 
@@ -36,22 +33,10 @@ SELECT incident.status, run.finished_at FROM incidents_incident incident
 JOIN agents_crewrun run ON run.incident_id = incident.id WHERE run.id = {}"""
 
 
-class NotWaiting(Exception):
-    """An answer to a question that is no longer open: used, answered, withdrawn or expired."""
-
-    def __init__(self, action: Action) -> None:
-        super().__init__(f"{action} is {action.get_status_display()}")
-        self.action = action
-
-
 class NotNow(Exception):
     """What a step wants cannot be: somebody changed the incident meanwhile. Everything of it is undone, and
     the step is put back to look anew.
     """
-
-
-class CannotAsk(Exception):
-    """There is nothing to ask again; the message says why."""
 
 
 @transaction.atomic
@@ -90,7 +75,7 @@ def add_step(
 
     NotNow when the run is finished: there is nothing left then but to tell people. `known_open`: not asked.
     """
-    if not known_open and agent != Step.Agent.COMMUNICATOR and is_over(run):
+    if not known_open and agent not in TELLERS and is_over(run):
         raise NotNow(f"{run} is finished")
     now = timezone.now()
     step = Step(
@@ -154,21 +139,11 @@ def wake_proof(incident_id: int) -> None:
 
 def work_on(run: CrewRun, target: Target) -> None:
     """Let the crew look at another target of the incident, unless it is at one now."""
-    if not _at_work(run).exclude(~Q(focus=target), **WAITS).exists():
+    if not at_work(run).exclude(~Q(focus=target), **WAITS).exists():
         add_step(run, Step.Agent.ANALYST, focus=target)
 
 
-def _hurry(run: CrewRun, target: Target, by: str) -> Step | None:
-    """The Healer that waited for a target to heal itself and waits no longer: a person wants to be asked."""
-    waiting = run.steps.filter(agent=Step.Agent.HEALER, focus=target, **WAITS)
-    pk = waiting.values_list("pk", flat=True).first()
-    if pk is None or not waiting.filter(pk=pk).update(asked_by=by[:150], due_at=timezone.now()):
-        return None
-    hint(Step, pk)
-    return Step.objects.get(pk=pk)
-
-
-def _at_work(run: CrewRun) -> QuerySet[Step]:
+def at_work(run: CrewRun) -> QuerySet[Step]:
     """The steps of an Analyst or a Healer that are not done."""
     live = run.steps.filter(state__in=LIVE)
     return live.filter(agent__in=(Step.Agent.ANALYST, Step.Agent.HEALER))
@@ -222,7 +197,7 @@ def draft(
 ) -> Action:
     """An action as it would be proposed, not yet written. `touches`: what its dry run said."""
     incident = step.run.incident
-    first = incident.episodes.filter(target=target).order_by("id").only("alert_name").first()
+    first = incident.episodes.filter(target=target).order_by("id").first()
     return Action(
         incident=incident,
         step=step,
@@ -270,11 +245,11 @@ def propose(action: Action, decision: Decision) -> Action:
     action.save()
     tally.add(counts.proposed(action, decision))
     data = {"action": action.pk, "reasons": action.decision}
-    incident_services.record(incident, Event.Kind.PROPOSED, actor, f"{action}: {action.reason}", data)
+    events.record(incident, Event.Kind.PROPOSED, actor, f"{action}: {action.reason}", data)
     text = f"{action}: {decision.text}" if decision.text else str(action)
-    incident_services.record(incident, kind, "authorize", text, data)
+    events.record(incident, kind, "authorize", text, data)
     if decision.effect == "allow":
-        _to_executor(action, actor)
+        go_ahead(action, actor)
     elif decision.effect == "ask":
         follow_actions(incident, actor=actor, text=f"waits for a yes to: {action}")
     return action
@@ -290,118 +265,17 @@ def follow_actions(incident: Incident, *, actor: str, text: str) -> None:
     asked = Status.AWAITING_APPROVAL if Action.Status.AWAITING_APPROVAL in open_now else Status.PROVING
     to = Status.ACTING if open_now & {Action.Status.APPROVED, Action.Status.EXECUTING} else asked
     if to == incident.status:
-        incident_services.record(incident, Event.Kind.STATUS, actor, text, {"to": to})
+        events.record(incident, Event.Kind.STATUS, actor, text, {"to": to})
     elif to not in Incident.TRANSITIONS[incident.status] or not incident_services.transition(
         incident, to, actor=actor, text=text
     ):
         raise NotNow(f"{incident} is {incident.get_status_display()}")
 
 
-def _to_executor(action: Action, actor: str) -> None:
+def go_ahead(action: Action, actor: str) -> None:
+    """Hand an action that was allowed, or approved, to the executor."""
     follow_actions(action.incident, actor=actor, text=f"goes ahead: {action}")
     add_step(action.step.run, Step.Agent.EXECUTOR, output={"action": action.pk})
-
-
-@transaction.atomic
-def approve(action: Action, *, by: str) -> Action:
-    """A person's yes, once and in time. NotWaiting when the question is no longer open."""
-    action = _waiting(action)
-    incident = action.incident
-    if incident.status in (Status.NEW, Status.CLOSED) or incident.taken_over_at or is_over(action.step.run):
-        raise NotWaiting(action)
-    change(action, Action.Status.APPROVED, decided_at=timezone.now(), decided_by=by, by_person=True)
-    incident_services.record(
-        action.incident, Event.Kind.APPROVED, by, f"approved: {action}", {"action": action.pk}
-    )
-    _to_executor(action, by)
-    return action
-
-
-@transaction.atomic
-def reject(action: Action, *, by: str, reason: str = "", code: str = "") -> Action:
-    """A person's no, which ends the proposal for this incident. NotWaiting when it is no longer asked.
-
-    `code`: a `Rejection`, or empty; who does it himself takes the incident over.
-    """
-    action, reason = _waiting(action), clean(reason)
-    answer = {"decided_at": timezone.now(), "decided_by": by, "by_person": True, "rejected_as": code}
-    change(action, Action.Status.REJECTED, result=reason, **answer)
-    why = ", ".join(filter(None, (action.get_rejected_as_display(), reason)))
-    text = f"rejected: {action}" + (f" ({why})" if why else "")
-    data = {"action": action.pk, "code": code}
-    incident_services.record(action.incident, Event.Kind.REJECTED, by, text, data)
-    follow_actions(action.incident, actor=by, text="no action; watching on")
-    if code == Rejection.MINE:
-        incident_services.take_over(action.incident, by=by)
-    wake_proof(action.incident_id)
-    return action
-
-
-@transaction.atomic
-def ask_again(action: Action, *, by: str) -> Step:
-    """Let the Healer look at today's state and propose anew, after a question that came to nothing.
-
-    CannotAsk when the incident is over, a question of it is still open, or the crew is at work on it.
-    """
-    found = _locked(action)
-    if found.status == Action.Status.AWAITING_APPROVAL and not found.is_asked:
-        expire(found)
-    if found.status in Action.OPEN or found.status == Action.Status.DONE:
-        raise CannotAsk(f"{found} is {found.get_status_display()}")
-    if found.incident.taken_over_at is not None:
-        raise CannotAsk(f"{found.incident.taken_over_by} has it")
-    if found.incident.status not in (Status.PROVING, Status.AWAITING_APPROVAL):
-        raise CannotAsk(f"{found.incident} is {found.incident.get_status_display()}")
-    run = found.step.run
-    if is_over(run) or has_open_action(found.incident, found.target):
-        raise CannotAsk(f"{found.incident} is worked on otherwise by now")
-    if (hurried := _hurry(run, found.target, by)) is not None:
-        return hurried
-    if found.target_id in _at_work(run).values_list("focus", flat=True):
-        raise CannotAsk("the crew is asked already")
-    if _at_work(run).exists():
-        raise CannotAsk("the crew is at work on another target")
-    text = f"asks again: {found}"
-    incident_services.record(found.incident, Event.Kind.ASKED, by, text, {"action": found.pk})
-    return add_step(run, Step.Agent.HEALER, focus=found.target, asked_by=by)
-
-
-def may_ask_again(action: Action) -> bool:
-    """Whether a question came to nothing and its incident still waits; `ask_again` then looks closer."""
-    answered = action.status in (*Action.OPEN, Action.Status.DONE)
-    late = action.status == Action.Status.AWAITING_APPROVAL and not action.is_asked
-    waits = action.incident.status in (Status.PROVING, Status.AWAITING_APPROVAL)
-    return (late or not answered) and waits and action.incident.taken_over_at is None
-
-
-def _locked(action: Action) -> Action:
-    """The action as it is now, and nobody else's to decide until the transaction ends.
-
-    The incident is locked first, as by everybody who needs both.
-    """
-    lock_incident(action.incident_id)
-    rows = Action.objects.select_for_update(of=("self",)).select_related("incident", "target", "step__run")
-    return rows.get(pk=action.pk)
-
-
-def _waiting(action: Action) -> Action:
-    found = _locked(action)
-    if not found.is_asked:
-        raise NotWaiting(found)
-    return found
-
-
-@transaction.atomic
-def expire(action: Action) -> bool:
-    """A question that nobody answered in time; the incident is watched on."""
-    incident = action.incident
-    incident.status = lock_incident(incident.pk).status
-    if not change(action, Action.Status.EXPIRED):
-        return False
-    data = {"action": action.pk}
-    incident_services.record(incident, Event.Kind.EXPIRED, "policy", f"nobody answered: {action}", data)
-    follow_actions(incident, actor="policy", text="the question expired; watching on")
-    return True
 
 
 def lock_guard() -> None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby, pairwise
 
-from incidents.models import Event, Incident, Notification, Verdict
+from incidents.counts import PROVED
+from incidents.models import Event, Incident, Notification
 from incidents.queue import State
 
 Kind = Event.Kind
 ALERT, TRIAGE, DIAGNOSIS, DECISION = "alert", "triage", "diagnosis", "decision"
 CHANGE, PROOF, TOLD, PERSON = "change", "proof", "told", "person"
 WATCH = "watch"  # a proof that has not come to a verdict
-PROVED = (Verdict.VERIFIED.value, Verdict.CLEARED_BEFORE_ACTION.value)
 TITLES = {
     ALERT: "Alert",
     TRIAGE: "Triage",
@@ -146,11 +146,11 @@ def _ends(event: Event) -> bool:
 
 
 def of_messages(messages: Iterable[Notification]) -> list[Moment]:
-    """Messages that were sent, or never will be; the same words to several channels are one moment."""
+    """Messages that were sent, or never will be; what several channels were told of is one moment."""
     told = [each for each in messages if each.sent_at is not None or each.state == State.DEAD]
-    told.sort(key=lambda each: (each.title, each.kind, each.pk))
+    told.sort(key=lambda each: (*_message(each), each.pk))
     found = []
-    for (title, _), same in groupby(told, key=lambda each: (each.title, each.kind)):
+    for _, same in groupby(told, key=_message):
         rows = list(same)
         sent = [each.sent_at for each in rows if each.sent_at is not None]
         channels = ", ".join(dict.fromkeys(each.channel for each in rows))
@@ -159,13 +159,18 @@ def of_messages(messages: Iterable[Notification]) -> list[Moment]:
                 at=min(sent, default=rows[0].created_at),
                 kind=Kind.NOTIFIED,
                 title=rows[0].get_kind_display() if sent else "could not be told",
-                text=title,
+                text=rows[0].title,
                 actor=channels,
                 phase=TOLD,
                 key=f"message-{rows[0].pk}",
             )
         )
     return found
+
+
+def _message(row: Notification) -> tuple[str, str, bool]:
+    """What it tells of, in what words, and whether it was told: who was not reached was told nothing."""
+    return row.dedup_key.removesuffix(row.channel), row.title, row.sent_at is not None
 
 
 def chapters(moments: Sequence[Moment]) -> list[Chapter]:

@@ -15,16 +15,14 @@ from django.utils import timezone
 from agents import counts, crew, executor, services
 from agents.models import Action, CrewRun, Step
 from agents.rules import Decision, Reason
-from incidents import services as incident_services
-from incidents import tally
+from incidents import events, tally
 from incidents.models import Event, Incident
-from incidents.queue import State
+from incidents.queue import LIVE
 
 Status = Incident.Status
 # Longer than between any two commits of one turn.
 QUIET = timedelta(seconds=30)
 RUNS = 20
-LIVE = (State.WAITING, State.RUNNING)
 CREW = (Step.Agent.MONITOR, Step.Agent.ANALYST, Step.Agent.HEALER)
 GOING_AHEAD = (Action.Status.APPROVED, Action.Status.EXECUTING)
 
@@ -78,7 +76,7 @@ def _end(incident: Incident, action: Action, status: Action.Status, text: str) -
         why = Decision("refuse", (Reason("refuse", "gave_up", text),))
         tally.add(counts.refused(why.reasons))
         data = {"action": action.pk, "reasons": why.as_json()}
-        incident_services.record(incident, Event.Kind.REFUSED, "crew", f"{action}: {text}", data)
+        events.record(incident, Event.Kind.REFUSED, "crew", f"{action}: {text}", data)
 
 
 def _watch_on(run: CrewRun, incident: Incident) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from agents.loop import Observation
 from agents.models import CrewRun, Step, ToolCall
 from incidents import rawinsert, rawsql
-from incidents.models import Target
+from incidents.models import Incident, Target
 from incidents.redaction import clean_tree
 
 RUNBOOKS = "search_runbooks"
@@ -62,3 +62,9 @@ def last(run: CrewRun, agent: Step.Agent, focus: Target | None = None) -> Step |
     about, targets = ("AND focus_id = %s", [focus.pk]) if focus else ("", [])
     found = Step.objects.raw(LAST.format(about=about), [run.pk, agent.value, *targets])
     return next(iter(found), None)
+
+
+def last_look(incident: Incident) -> dict[str, Any]:
+    """What the proof's last look at an incident saw; empty before its first."""
+    looks = Step.objects.filter(run__incident=incident, agent=Step.Agent.PROOF, output__isnull=False)
+    return looks.order_by("-pk").values_list("output", flat=True).first() or {}

@@ -11,11 +11,13 @@ from django.db.models import Exists, Q
 from django.utils import timezone
 from opentelemetry.trace import get_current_span
 
-from agents import cases, patience, proof, services, worse
+from agents import cases, patience, proof, questions, services, worse
+from agents.judgement import CLEARED, FIRING, Judgement, Look, Progress, judge
 from agents.models import Action, CrewRun, Step
+from incidents import events
 from incidents import services as incident_services
 from incidents.models import Event, Incident, Target, Verdict
-from incidents.queue import State
+from incidents.queue import LIVE, State
 
 Status = Incident.Status
 QUICK_SECONDS = 5.0
@@ -34,7 +36,7 @@ def look(step: Step) -> None:
         step.put_back(seconds=QUICK_SECONDS)  # what is seen in the middle of a change means nothing
         return
     _expire_question(incident)
-    progress = proof.Progress.from_json(step.output or {})
+    progress = Progress.from_json(step.output or {})
     began = time.time()
     seen = proof.observe(incident, progress)
     get_current_span().set_attribute("homelab.proof.state", seen.state.value)
@@ -61,15 +63,15 @@ def _is_superseded(step: Step) -> bool:
 def _settle(
     step: Step,
     incident: Incident,
-    progress: proof.Progress,
-    seen: proof.Look,
+    progress: Progress,
+    seen: Look,
     began: float,
     bad: worse.Worse | None,
 ) -> None:
     """Judge a look, and close the incident or come back later. What got worse is told at once."""
     thinking = _is_thinking(step.run)
     others = _is_about_others(step.run, incident, progress, seen)
-    judgement = proof.judge(
+    judgement = judge(
         progress,
         seen,
         now=time.time(),
@@ -87,20 +89,20 @@ def _settle(
         _note_change(incident, progress, judgement.progress)
 
 
-def _is_about_others(run: CrewRun, incident: Incident, progress: proof.Progress, seen: proof.Look) -> bool:
+def _is_about_others(run: CrewRun, incident: Incident, progress: Progress, seen: Look) -> bool:
     """What still fires was not acted on, and says nothing of what was done elsewhere."""
-    if not progress.acted or seen.state is proof.CLEARED:
+    if not progress.acted or seen.state is CLEARED:
         return False
     acted = Action.objects.repairs().filter(step__run=run).values("target")
     if incident.episodes.filter(pk__in=seen.firing, target__in=acted).exists():
         return False
-    return seen.state is proof.FIRING or incident.episodes.firing().exclude(target__in=acted).exists()
+    return seen.state is FIRING or incident.episodes.firing().exclude(target__in=acted).exists()
 
 
 def _is_thinking(run: CrewRun) -> bool:
     """The crew is at one of the incident's targets: no verdict before it is known what will be done."""
     agents = (Step.Agent.ANALYST, Step.Agent.HEALER)
-    live = run.steps.filter(agent__in=agents, state__in=(State.WAITING, State.RUNNING))
+    live = run.steps.filter(agent__in=agents, state__in=LIVE)
     return live.exclude(**services.WAITS).exists()
 
 
@@ -122,7 +124,7 @@ def _other_target(step: Step, incident: Incident) -> Target | None:
     looked = turns.exclude(state=State.DONE, output__isnull=True)  # what has no answer was left to a person
     rows = incident.episodes.firing().filter(target__isnull=False).exclude(target__in=looked.values("focus"))
     for episode in rows.select_related("target").order_by("id")[:OTHERS]:
-        if proof.observe_episode(episode).state is not proof.CLEARED:
+        if proof.observe_episode(episode).state is not CLEARED:
             return episode.target
     return None
 
@@ -130,15 +132,15 @@ def _other_target(step: Step, incident: Incident) -> Target | None:
 def _expire_question(incident: Incident) -> None:
     late = incident.actions.filter(status=Action.Status.AWAITING_APPROVAL, expires_at__lte=timezone.now())
     for action in late.select_related("incident", "target"):
-        if services.expire(action):
+        if questions.expire(action):
             incident.refresh_from_db()
 
 
 def _close(
     step: Step,
     incident: Incident,
-    judgement: proof.Judgement,
-    seen: proof.Look,
+    judgement: Judgement,
+    seen: Look,
     bad: worse.Worse | None,
 ) -> None:
     assert judgement.verdict is not None
@@ -161,14 +163,14 @@ def _close(
     step.finish(output=judgement.progress.as_json(), finished_at=timezone.now())
 
 
-def _pause(progress: proof.Progress) -> float:
+def _pause(progress: Progress) -> float:
     """Often enough to see a relapse within the hold window, seldom where nothing is expected."""
     if progress.acted or progress.cleared_since is not None:
         return max(1.0, min(QUICK_SECONDS, progress.hold / 5))
     return IDLE_SECONDS
 
 
-def _note_change(incident: Incident, before: proof.Progress, after: proof.Progress) -> None:
+def _note_change(incident: Incident, before: Progress, after: Progress) -> None:
     """The timeline says what the looks saw when it changes, not at every look."""
     if before.last.split(":", 1)[0] != after.last.split(":", 1)[0]:
-        incident_services.record(incident, Event.Kind.PROOF, "proof", after.last)
+        events.record(incident, Event.Kind.PROOF, "proof", after.last)

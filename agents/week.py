@@ -20,6 +20,7 @@ from agents import ledger, rehearsal
 from agents.figures import ended_since
 from agents.models import Action, Autonomy
 from incidents import jobs, notifications
+from incidents.counts import UNFIXED
 from incidents.literal import Literal
 from incidents.models import Incident, Notification, Rating, Verdict
 from incidents.wording import headline, incident_link, standing
@@ -28,7 +29,6 @@ JOB = "weekly_report"
 EVERY_SECONDS = 300.0
 SPAN = timedelta(days=7)
 NOISIEST = 3
-WRONG = (Verdict.NOT_FIXED, Verdict.RELAPSED)
 SHOWN_WRONG, SHOWN = 20, 5
 # Who else, or nobody, ended the rest of them.
 OTHERS = {
@@ -133,12 +133,12 @@ def _approved(since: datetime, until: datetime) -> QuerySet[Action]:
 
 def _wrong(rows: QuerySet[Incident], verdicts: dict[str, int], disowned: dict[str, int]) -> Group:
     """What was changed and not mended, and what a person says was wrong; each by its own index."""
-    said = rows.filter(rating=Literal(Rating.WRONG)).exclude(verdict__in=WRONG)
-    changed = rows.filter(verdict__in=WRONG)
+    said = rows.filter(rating=Literal(Rating.WRONG)).exclude(verdict__in=UNFIXED)
+    changed = rows.filter(verdict__in=UNFIXED)
     found = {row.pk: row for some in (changed, said) for row in _latest(some, SHOWN_WRONG)}
     ordered = sorted(found.values(), key=lambda row: (row.closed_at, row.pk), reverse=True)
-    count = sum(verdicts.get(each, 0) for each in WRONG)
-    count += sum(number for verdict, number in disowned.items() if verdict not in WRONG)
+    count = sum(verdicts.get(each, 0) for each in UNFIXED)
+    count += sum(number for verdict, number in disowned.items() if verdict not in UNFIXED)
     return Group("wrong", "Wrong", count, ordered[:SHOWN_WRONG])
 
 

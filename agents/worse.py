@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from agents import cases, promql
+from agents.judgement import Look, Progress
 from agents.kinds import MENDING, ActionKind
 from agents.models import Action, CrewRun
-from agents.proof import LOOK_SECONDS, Look, Progress
+from agents.proof import LOOK_SECONDS
 from agents.reading import Identity, selectors_with_samples
 from agents.tools import docker
 from agents.tools.base import ToolError

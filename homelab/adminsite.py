@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -90,23 +91,35 @@ SIDEBAR: dict[str, tuple[Entry, ...]] = {
 }
 
 
+PAGE_OF_ROWS = "-page"  # of the rows that belong to the row at hand
+PAGE = re.compile("[0-9]{1,9}")
+# No number, no date, a range with one end, more than a column can hold.
+UNFIT = (ValueError, IndexError, OverflowError, DataError)
+
+
 def _sane(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """400 for NUL, which PostgreSQL has no text for. A value that no column can hold leads to the list
-    without it, as Django itself does for the bad values that it knows.
+    """400 for NUL, which PostgreSQL has no text for, for a page that is no number, which unfold takes as it
+    comes, and for chosen rows that cannot be. A filter's value that cannot be leads to the list without it,
+    as Django itself does for the bad values that it knows.
     """
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if any("\0" in value for values in request.GET.lists() for value in values[1]):
-            raise BadRequest("NUL in the address")
+        for name, values in request.GET.lists():
+            if any("\0" in value for value in values):
+                raise BadRequest("NUL in the address")
+            if name.endswith(PAGE_OF_ROWS) and not all(PAGE.fullmatch(value) for value in values):
+                raise BadRequest(f"{name} wants a number")
         place = request.resolver_match
-        if request.method != "GET" or place is None or not (place.url_name or "").endswith("_changelist"):
+        if place is None or not (place.url_name or "").endswith("_changelist"):
             return view(request, *args, **kwargs)
         try:
             response = view(request, *args, **kwargs)
             # here, for a list's template asks the database, too
             return response.render() if isinstance(response, SimpleTemplateResponse) else response
-        except (OverflowError, DataError):
+        except UNFIT as error:
+            if request.method == "POST":
+                raise BadRequest("no row has such a key") from error
             if ERROR_FLAG in request.GET:
                 raise
             return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
@@ -159,12 +172,9 @@ class HomelabAdmin(_Site):
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
         """What unfold shows at the side: the tables that this person may see, and the pages."""
         return [
-            {
-                "title": title,
-                "separator": bool(title),
-                "items": [self._item(request, entry) for entry in entries if self._shows(request, entry)],
-            }
+            {"title": title, "separator": bool(title), "items": items}
             for title, entries in SIDEBAR.items()
+            if (items := [self._item(request, entry) for entry in entries if self._shows(request, entry)])
         ]
 
     def _shows(self, request: HttpRequest, entry: Entry) -> bool:

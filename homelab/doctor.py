@@ -93,10 +93,13 @@ def check_server() -> Health:
     url = first_run["url"] if first_run else listen.local_url()
     try:
         answer = requests.get(f"{url}/health", timeout=TIMEOUT)
-        body = answer.json()
-    except (requests.RequestException, ValueError):
+    except requests.RequestException:
         return Health(None, f"does not run at {url}")
-    if body.get("service") != settings.SERVICE_NAME:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict) or body.get("service") != settings.SERVICE_NAME:
         return Health(None, f"something else answers at {url}")
     remembered = body.get("memory", {}).get("status", "unknown")
     detail = f"{body.get('status')} at {url}, memory {remembered}"

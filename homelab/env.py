@@ -170,7 +170,10 @@ def database_at(address: str, name: str) -> dict[str, Any]:
         # a database that does not answer must not hold requests until the sender gives up: 5 s, and 10 s
         options = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "server_side_binding": True}
         options["prepare_threshold"] = 5  # what is asked again and again is planned once
-        found["OPTIONS"] = {**options, **found.get("OPTIONS", {})}
+        own = found.get("OPTIONS", {})
+        found["OPTIONS"] = {**options, **own}
+        # Who sets it is behind a pooler of transactions: a cursor would be left on another connection.
+        found["DISABLE_SERVER_SIDE_CURSORS"] = "prepare_threshold" in own
     else:
         raise ConfigError(wanted)
     return found

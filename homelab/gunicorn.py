@@ -22,8 +22,9 @@ from homelab import listen
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "homelab.settings")
 
 wsgi_app = "homelab.wsgi:application"
-bind = [listen.bind()]
+# First of all: reading the settings reads `.env`, which may name the port and the address.
 workers = listen.processes(embedded=settings.EMBEDDED)
+bind = [listen.bind()]
 worker_class = "gthread"
 threads = 8
 keepalive = 75  # Alertmanager, Prometheus and browsers keep their connection between requests

@@ -17,7 +17,7 @@ from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from incidents import services, throttle
+from incidents import events, throttle
 from incidents.models import Event, Role, Token
 
 if TYPE_CHECKING:  # at run time a circle: DRF's views import the settings, which name this module
@@ -63,7 +63,7 @@ def create_token(
     secret = f"hl_{secrets.token_urlsafe(32)}"
     token = Token.objects.create(name=name, role=role, source=source, digest=hash_token(secret))
     if by is not None:
-        services.record(None, Event.Kind.TOKEN, by, f"made {token}")
+        events.record(None, Event.Kind.TOKEN, by, f"made {token}")
     return token, secret
 
 
@@ -73,7 +73,7 @@ def revoke_token(token: Token, *, by: str) -> bool:
     won = Token.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
     _remembered.pop(token.digest, None)
     if won:
-        services.record(None, Event.Kind.TOKEN, by, f"revoked {token.name}")
+        events.record(None, Event.Kind.TOKEN, by, f"revoked {token.name}")
     return bool(won)
 
 
@@ -145,12 +145,23 @@ def caller_of(user: Any) -> Caller | None:
     return Caller(user.get_username(), role)
 
 
+def may(user: Any, role: Role) -> bool:
+    """Whether the caller behind `request.user` may what this role may; nobody may anything."""
+    found = caller_of(user)
+    return found is not None and found.may(role)
+
+
 def caller(request: Request) -> Caller:
     """The caller of a request that has passed `RolePermission` for more than open reading."""
     found = caller_of(request.user)
     if found is None:
         raise AuthenticationFailed("a token or a login is needed")
     return found
+
+
+def reads(role: Role) -> dict[str, Role]:
+    """The `needs` of a view whose reads are for this role or more."""
+    return dict.fromkeys(SAFE_METHODS, role)
 
 
 class RolePermission(BasePermission):
@@ -164,5 +175,4 @@ class RolePermission(BasePermission):
             return True
         default = Role.VIEWER if request.method in SAFE_METHODS else Role.OPERATOR
         needed: Role = getattr(view, "needs", {}).get(request.method, default)
-        found = caller_of(request.user)
-        return found is not None and found.may(needed)
+        return may(request.user, needed)

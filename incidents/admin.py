@@ -14,7 +14,13 @@ from incidents import (
     access,
     adminproblems,  # noqa: F401 importing it registers its page
 )
-from incidents.adminbase import LatelyFilter, ModelForm, QueueAdmin, RecordAdmin, pretty, tell_changed
+from incidents.adminbase import (
+    LatelyFilter,
+    ModelForm,
+    QueueAdmin,
+    RecordAdmin,
+    pretty,
+)
 from incidents.models import (
     Delivery,
     Episode,
@@ -41,17 +47,14 @@ class TokenAdmin(RecordAdmin):
     actions = ("revoke",)
 
     def get_fields(self, request: HttpRequest, obj: Token | None = None) -> tuple[str, ...]:
-        return (
-            ("name", "role", "source")
-            if obj is None
-            else ("name", "role", "source", "created_at", "revoked_at")
-        )
+        asked = ("name", "role", "source")
+        return asked if obj is None else (*asked, "created_at", "revoked_at")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Token | None = None) -> tuple[str, ...]:
         return () if obj is None else self.get_fields(request, obj)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.is_active and request.user.is_superuser)
+        return access.may(request.user, Role.ADMIN)
 
     has_revoke_permission = has_add_permission
 
@@ -63,13 +66,7 @@ class TokenAdmin(RecordAdmin):
 
     @admin.action(description="Revoke", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Token]) -> None:
-        done, not_done = 0, []
-        for token in queryset:
-            if access.revoke_token(token, by=request.user.get_username()):
-                done += 1
-            else:
-                not_done.append(f"{token} was revoked before")
-        tell_changed(self, request, done=done, what="revoked", not_done=not_done)
+        self.do_once_to_each(request, queryset, access.revoke_token, "revoked")
 
 
 @admin.register(Delivery)
@@ -81,8 +78,7 @@ class DeliveryAdmin(RecordAdmin):
     fields = ("received_at", "source", "alerts", "unreadable", "text")
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        found = access.caller_of(request.user)
-        return found is not None and found.may(Role.ADMIN)
+        return access.may(request.user, Role.ADMIN)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         return super().get_queryset(request).defer("body")

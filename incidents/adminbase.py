@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest, HttpResponse
@@ -16,10 +17,9 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from incidents import services
-from incidents.access import caller_of
+from incidents import finding, services
+from incidents.access import may
 from incidents.models import Role
-from incidents.queue import QueueRow
 
 if TYPE_CHECKING:  # Django's classes are generic for the type checker only, and unfold's have no types
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -40,6 +40,7 @@ else:
     Select, Textarea = UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 M = TypeVar("M", bound=models.Model)
+Work = Callable[[Any, str], str | None]  # what a person, by name, does to a row: why it was not done, or None
 PER_PAGE = 50
 PAGES = 200  # of a list; what is older is found by filters
 SEARCHED = 20_000  # newest rows that a search of a table reads
@@ -78,16 +79,6 @@ def _newest(model: type[models.Model]) -> int:
     return found or 0
 
 
-def tell_changed(
-    model_admin: admin.ModelAdmin[Any], request: HttpRequest, *, done: int, what: str, not_done: list[str]
-) -> None:
-    """Say how many rows changed, and of each that did not, why."""
-    if done:
-        model_admin.message_user(request, f"{done} {what}", messages.SUCCESS)
-    for reason in not_done:
-        model_admin.message_user(request, reason, messages.WARNING)
-
-
 class _NeverWritten:
     """No row is added, changed or deleted by hand."""
 
@@ -112,6 +103,14 @@ class InfinitePaginator(_Paginator):
         return PAGES * self.per_page
 
 
+class RecordList(ChangeList):
+    """A page of a list, its rows read at once: while they still are planned for the values asked for."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = cast("models.QuerySet[Any]", list(self.result_list))
+
+
 class RecordAdmin(_NeverWritten, _ModelAdmin):
     """A table to look at: newest first, without a count or a search of the whole table."""
 
@@ -126,11 +125,18 @@ class RecordAdmin(_NeverWritten, _ModelAdmin):
     sortable_by = ()  # what no index sorts would sort the whole table
     hidden: tuple[str, ...] = ()
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RecordList
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        with finding.planned_by_value():
+            return super().get_changelist_instance(request)
+
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
     ) -> tuple[models.QuerySet[Any], bool]:
         """Among the newest rows only: text that has no index is read row by row."""
-        if search_term:
+        if search_term and self.search_fields:
             queryset = queryset.filter(pk__gt=_newest(self.model) - SEARCHED)
         return super().get_search_results(request, queryset, search_term)
 
@@ -142,6 +148,25 @@ class RecordAdmin(_NeverWritten, _ModelAdmin):
         post["select_across"] = "0"
         request.POST = post  # type: ignore[assignment] # a copy that may be written is one, too
         return super().response_action(request, queryset, *more, **options)
+
+    def do_to_each(self, request: HttpRequest, rows: models.QuerySet[Any], work: Work, what: str) -> None:
+        """Say to how many it was done, and of each other why it was not."""
+        by = request.user.get_username()
+        not_done = [why for row in rows if (why := work(row, by)) is not None]
+        if done := len(rows) - len(not_done):
+            self.message_user(request, f"{done} {what}", messages.SUCCESS)
+        for why in not_done:
+            self.message_user(request, why, messages.WARNING)
+
+    def do_once_to_each(
+        self, request: HttpRequest, rows: models.QuerySet[Any], change: Callable[..., bool], what: str
+    ) -> None:
+        """The same with a service that answers False when it was so before."""
+
+        def work(row: Any, by: str) -> str | None:
+            return None if change(row, by=by) else f"{row} was {what} before"
+
+        self.do_to_each(request, rows, work, what)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Every column, also those that no form may write."""
@@ -159,24 +184,23 @@ class QueueAdmin(RecordAdmin):
     actions = ("retry", "give_up")
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
-        found = caller_of(request.user)
-        return found is not None and found.may(Role.OPERATOR)
+        return may(request.user, Role.OPERATOR)
 
     @admin.action(description="Try dead ones again", permissions=["retry"])
     def retry(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        by = request.user.get_username()
-        self._change_dead(request, list(queryset), lambda row: services.retry(row, by=by), "tried again")
+        self._change_dead(request, queryset, services.retry, "tried again")
 
     @admin.action(description="Give dead ones up", permissions=["retry"])
     def give_up(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        by = request.user.get_username()
-        self._change_dead(request, list(queryset), lambda row: services.give_up(row, by=by), "given up")
+        self._change_dead(request, queryset, services.give_up, "given up")
 
     def _change_dead(
-        self, request: HttpRequest, rows: list[Any], change: Callable[[QueueRow], bool], what: str
+        self, request: HttpRequest, rows: models.QuerySet[Any], change: Callable[..., bool], what: str
     ) -> None:
-        alive = [f"{row} is not dead, but {row.state}" for row in rows if not change(row)]
-        tell_changed(self, request, done=len(rows) - len(alive), what=what, not_done=alive)
+        def work(row: Any, by: str) -> str | None:
+            return None if change(row, by=by) else f"{row} is not dead, but {row.state}"
+
+        self.do_to_each(request, rows, work, what)
 
 
 class LatelyFilter(admin.AllValuesFieldListFilter):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -53,16 +52,11 @@ def _channels() -> list[Channel]:
     for place, (name, _) in enumerate(channels.escalation_channels(), start=1):
         told[name] = f"when nobody answers a critical for {place * settings.ESCALATE_MINUTES} min"
     lately = _lately()
-    nothing = {"sent": None, "given_up": 0}
-    return [
-        Channel(name, when, found["sent"], found["given_up"])
-        for name, when in told.items()
-        for found in [lately.get(name, nothing)]
-    ]
+    return [Channel(name, when, *lately.get(name, (None, 0))) for name, when in told.items()]
 
 
-def _lately() -> dict[str, dict[str, Any]]:
+def _lately() -> dict[str, tuple[datetime | None, int]]:
     """By channel, of the newest messages: when the last one was sent, and how many were given up."""
     rows = latest(Notification).order_by().values("channel")
     counted = rows.annotate(sent=Max("sent_at"), given_up=Count("pk", filter=Q(state=State.DEAD)))
-    return {row["channel"]: dict(row) for row in counted}
+    return {row["channel"]: (row["sent"], row["given_up"]) for row in counted}

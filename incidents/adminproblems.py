@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet, TextField
 from django.http import HttpRequest
@@ -13,15 +12,21 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from incidents import problems
-from incidents.adminbase import ModelForm, RecordAdmin, tell_changed
-from incidents.models import Problem
+from incidents.adminbase import ModelForm, RecordAdmin
+from incidents.adminforms import Prose, SharedForm
+from incidents.models import Event, Problem
 
 
-class Prose(forms.CharField):
-    """Browsers end lines with CRLF; what was not written on must be what it was."""
+class ProblemForm(SharedForm):
+    """What a person says of a problem."""
 
-    def to_python(self, value: Any) -> str:
-        return str(super().to_python(value)).replace("\r\n", "\n")
+    shared = frozenset({"note", "proposal"})
+
+    def who_wrote(self, name: str, now: Problem) -> str:
+        if name == "proposal":
+            return now.proposal_by or problems.RULES
+        written = Event.objects.filter(kind=Event.Kind.PROBLEM, data__problem=now.pk, data__has_key=name)
+        return written.order_by("-pk").values_list("actor", flat=True).first() or ""
 
 
 @admin.register(Problem)
@@ -34,6 +39,7 @@ class ProblemAdmin(RecordAdmin):
     list_select_related = ("target",)
     search_fields = ("title", "target__key")
     actions = ("close",)
+    form = ProblemForm
     formfield_overrides = {TextField: {"form_class": Prose}}
     fields = (
         "title",
@@ -69,6 +75,4 @@ class ProblemAdmin(RecordAdmin):
 
     @admin.action(description="Close", permissions=["change"])
     def close(self, request: HttpRequest, queryset: QuerySet[Problem]) -> None:
-        by = request.user.get_username()
-        not_done = [f"{row} was closed before" for row in queryset if not problems.close(row, by=by)]
-        tell_changed(self, request, done=len(queryset) - len(not_done), what="closed", not_done=not_done)
+        self.do_once_to_each(request, queryset, problems.close, "closed")

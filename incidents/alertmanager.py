@@ -23,6 +23,7 @@ from incidents.redaction import clean, clean_tree
 DEFAULT_SOURCE = "alertmanager"
 logger = logging.getLogger(__name__)
 MAX_NAME = 200
+UNNAMED = "unnamed alert"
 MAX_FINGERPRINT = 64
 # Go's zero time: what `endsAt` says while an alert fires.
 ZERO_YEAR = 1
@@ -38,6 +39,11 @@ class PayloadError(ValueError):
 
 def is_watchdog_name(alert_name: str) -> bool:
     return alert_name.lower().replace("_", "").replace("-", "") in WATCHDOGS
+
+
+def title_of(labels: Mapping[str, str]) -> str:
+    """An alert's name for people. Secrets go before it is cut: a part of one is not known as one."""
+    return clean(labels.get("alertname", ""))[:MAX_NAME] or UNNAMED
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,12 @@ class Alert:
     @property
     def name(self) -> str:
         """As its rule is called: what it is looked up by, and not to be shown."""
-        return self.labels.get("alertname", "")[:MAX_NAME] or "unnamed alert"
+        return self.labels.get("alertname", "")[:MAX_NAME] or UNNAMED
 
     @property
     def title(self) -> str:
-        """Its name without secrets. They are replaced before it is cut: a part of one is not known as one."""
-        return clean(self.labels.get("alertname", ""))[:MAX_NAME] or self.name
+        """Its name without secrets."""
+        return title_of(self.labels)
 
     @property
     def severity(self) -> str:

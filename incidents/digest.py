@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from incidents.escalation import answered
 from incidents.models import Event, Incident, Notification, Verdict
-from incidents.queue import State
+from incidents.queue import LIVE, State
 from incidents.quiet import quiet_until
 from incidents.wording import incident_link, people_time
 
@@ -59,7 +59,7 @@ def _joins(row: Notification, held_until: datetime) -> bool:
             row.finish(carrier=kept)
         elif kept.state == State.RUNNING:
             row.postpone(seconds=GATHER.total_seconds())
-    return kept.state in (State.WAITING, State.RUNNING)
+    return kept.state in LIVE
 
 
 def _waits(row: Notification, now: datetime) -> bool:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from incidents.channels import NO_CHANNEL, levels
 from incidents.models import Event, Incident, Notification
-from incidents.queue import State
+from incidents.queue import LIVE
 from incidents.redaction import clean
 from incidents.wording import headline, incident_link, people_time, standing
 
@@ -64,7 +64,7 @@ def call(incident: Incident, *, by: str, why: str) -> list[Notification]:
         f"{by} calls for help: {why}" if why else f"{by} calls for help.",
         f"It stands: {standing(incident)}.",
         incident.description,
-        f"Cause ({incident.certainty}): {incident.root_cause}" if incident.root_cause else "",
+        _cause(incident),
         incident_link(incident),
     ]
     return [
@@ -82,7 +82,7 @@ def call(incident: Incident, *, by: str, why: str) -> list[Notification]:
 
 def is_calling(incident: Incident) -> bool:
     """Whether a person's call is on its way to a channel that has not refused it."""
-    live = incident.notifications.filter(kind=Kind.CALL, state__in=(State.WAITING, State.RUNNING))
+    live = incident.notifications.filter(kind=Kind.CALL, state__in=LIVE)
     return live.filter(attempts=0).exists()
 
 
@@ -127,7 +127,7 @@ def _due_at(row: Notification, now: datetime) -> datetime:
     sent: datetime | None = before.aggregate(at=Min("sent_at"))["at"]
     if sent is not None:
         return sent + _pause()
-    untried = before.filter(state__in=(State.WAITING, State.RUNNING), attempts=0)
+    untried = before.filter(state__in=LIVE, attempts=0)
     due: datetime | None = untried.aggregate(at=Max("due_at"))["at"]
     return now if due is None else max(due + _pause(), now + LOOK_AGAIN)
 
@@ -158,13 +158,21 @@ def _words(row: Notification, incident: Incident, now: datetime) -> tuple[str, s
     missed = dict.fromkeys(each.channel for each in told if each.channel not in sent and each.attempts)
     lines = [
         incident.description,
-        f"Cause ({incident.certainty}): {incident.root_cause}" if incident.root_cause else "",
+        _cause(incident),
         *(f"{people_time(at)} told {channel}" for channel, at in sent.items()),
         *(f"Not reached: {channel}" for channel in missed),
         "Nobody has acknowledged it, taken it over or answered.",
         incident_link(incident),
     ]
     return clean(headline(incident, rest, now=now)), clean("\n".join(filter(None, lines)))
+
+
+def _cause(incident: Incident) -> str:
+    """A line, or nothing."""
+    if not incident.cause:
+        return ""
+    whose = "a person says" if incident.human_cause else incident.certainty
+    return f"Cause ({whose}): {incident.cause}"
 
 
 def _pause() -> timedelta:

@@ -9,13 +9,12 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from incidents.alertmanager import title_of
 from incidents.literal import Literal
 from incidents.memory_models import MemoryEntry, Problem
-from incidents.queue import QueueRow
-from incidents.redaction import clean
 from incidents.server_models import Delivery, FailureCounter, Job, Role, Tally, TallyChange, Token, Turn
-
-SEVERITIES = ("critical", "warning", "info", "other")
+from incidents.severity import SEVERITIES
+from incidents.told_models import Event, Notification
 
 
 class Target(models.Model):
@@ -217,6 +216,16 @@ class Incident(models.Model):
         return RESOLUTION_STATUS[self.verdict]
 
     @property
+    def cause(self) -> str | None:
+        """As far as it is known: a person's, else the crew's, unless a person said that it is not right."""
+        return self.human_cause or (None if self.is_denied else self.root_cause)
+
+    @property
+    def is_denied(self) -> bool:
+        """A person said that the crew's cause is wrong, or only a part of it."""
+        return self.rating in (Rating.WRONG, Rating.PARTLY)
+
+    @property
     def trace_id(self) -> str | None:
         """32 hexadecimal digits; None when it was not traced, or was left out by the sampler."""
         if self.traceparent is None or not int(self.traceparent[-2:], 16) & 1:
@@ -298,7 +307,7 @@ class Episode(models.Model):
     @property
     def title(self) -> str:
         """Its name without secrets; `alert_name` is kept as it was sent, for it is looked up by."""
-        return clean(self.alert_name)[:200]
+        return title_of(self.labels)
 
     @property
     def system(self) -> str | None:
@@ -328,112 +337,6 @@ class GroupKey(models.Model):
 
     def __str__(self) -> str:
         return self.group_key
-
-
-class Event(models.Model):
-    """What happened, who did it, when. Append-only: timeline, audit and refusals in one."""
-
-    class Kind(models.TextChoices):
-        OPENED = "opened"
-        JOINED = "joined"
-        RESOLVED_BY_SENDER = "resolved_by_sender"
-        CONTESTED = "contested"
-        REOPENED = "reopened"
-        STATUS = "status"
-        AGENT = "agent"
-        PROPOSED = "proposed"
-        ALLOWED = "allowed"
-        ASKED = "asked"
-        REFUSED = "refused"
-        APPROVED = "approved"
-        REJECTED = "rejected"
-        EXPIRED = "expired"
-        EXECUTING = "executing"
-        EXECUTED = "executed"
-        PROOF = "proof"
-        CLOSED = "closed"
-        ANNOTATED = "annotated"
-        ACKNOWLEDGED = "acknowledged"
-        TAKEN_OVER = "taken_over"
-        GIVEN_BACK = "given_back"
-        RATED = "rated"
-        NOTED = "noted"
-        ESCALATED = "escalated"
-        INVESTIGATE = "investigate", "investigate again"
-        NOTIFIED = "notified"
-        PAUSED = "paused"
-        RESUMED = "resumed"
-        AUTONOMY = "autonomy"
-        RECURRED = "recurred"
-        PROBLEM = "problem"
-        TOKEN = "token"  # noqa: S105 the name of an event
-        ACCOUNT = "account"
-        LOGIN = "login"
-        REQUESTED = "requested"
-        RETRIED = "retried"
-        GIVEN_UP = "given_up"
-
-    incident = models.ForeignKey(Incident, models.CASCADE, null=True, related_name="events")
-    at = models.DateTimeField(default=timezone.now)
-    kind = models.CharField(max_length=20, choices=Kind.choices)
-    actor = models.CharField(max_length=150, help_text="An agent, a person, a sender of alerts")
-    text = models.TextField()
-    data = models.JSONField(default=dict)
-
-    class Meta:
-        ordering = ["id"]
-        indexes = [models.Index(fields=["kind", "-at"], name="events_by_kind")]
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.text[:80]}"
-
-
-class Notification(QueueRow):
-    """One message to one channel, marked sent after it was sent."""
-
-    TASK = "incidents.tasks.deliver_notification"
-    MAX_ATTEMPTS = 1500  # a chat that is away for a day is told everything afterwards
-
-    class Kind(models.TextChoices):
-        OPENED = "opened", "critical opened"
-        DECISION = "decision", "decision needed"
-        ENDED = "ended"
-        UPDATE = "update"
-        ESCALATION = "escalation", "nobody answered"
-        DIGEST = "digest", "what quiet hours held"
-        CALL = "call", "a person calls for help"
-
-    incident = models.ForeignKey(Incident, models.CASCADE, null=True, related_name="notifications")
-    kind = models.CharField(max_length=10, choices=Kind.choices)
-    dedup_key = models.CharField(
-        max_length=120, unique=True, help_text="One message per transition and channel"
-    )
-    channel = models.CharField(max_length=60, help_text="Scheme and place in its setting; never the URL")
-    title = models.CharField(max_length=200)
-    body = models.TextField()
-    created_at = models.DateTimeField(default=timezone.now)
-    sent_at = models.DateTimeField(null=True)
-    held_until = models.DateTimeField(null=True, help_text="It came in quiet hours, which last until then")
-    carrier = models.ForeignKey(
-        "self",
-        models.SET_NULL,
-        null=True,
-        related_name="carried",
-        db_index=False,
-        help_text="The message that told it along, as a digest does",
-    )
-
-    objects: ClassVar[models.Manager[Notification]] = models.Manager()
-
-    class Meta:
-        indexes = [
-            models.Index(fields=["due_at"], condition=Q(state__in=("waiting", "running")), name="unsent"),
-            models.Index(fields=["state"], condition=Q(state="dead"), name="dead_messages"),
-            models.Index(fields=["carrier"], condition=Q(carrier__isnull=False), name="carried"),
-        ]
-
-    def __str__(self) -> str:
-        return self.title
 
 
 __all__ = [

@@ -19,11 +19,11 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from opentelemetry.trace import Span, SpanKind
 
-from incidents import digest, escalation, rawinsert, rawsql, services, tally, tracing
+from incidents import digest, escalation, events, rawinsert, rawsql, tally, tracing
 from incidents.channels import NO_CHANNEL, channels, url_of
 from incidents.inert import as_markdown, inert, reads_markdown, words_only
 from incidents.models import Event, Incident, Notification
-from incidents.queue import State, hint, working
+from incidents.queue import LIVE, State, hint, working
 from incidents.redaction import clean
 from incidents.wording import headline, incident_link
 
@@ -35,7 +35,6 @@ ANALYSIS_SECONDS = 40
 SUMMARY_LINES = 20
 Body = str | Callable[[str], str]
 Kind = Notification.Kind
-LIVE = (State.WAITING, State.RUNNING)
 # Was taken up, and is not sent: neither held for the end of quiet hours, nor an escalation before its time.
 TRIED = Q(state__in=LIVE, fence__gt=0, held_until=None) & ~Q(kind=Kind.ESCALATION, attempts=0)
 TITLE_LENGTH = 200
@@ -213,7 +212,7 @@ def _deliver(row: Notification, message: Message, url: str, span: Span) -> None:
             tally.add([tally.one("notifications", row.channel, "sent")])
             for each in (row, *message.along):
                 if each.kind != Kind.DIGEST:
-                    services.record(each.incident, Event.Kind.NOTIFIED, row.channel, each.title)
+                    events.record(each.incident, Event.Kind.NOTIFIED, row.channel, each.title)
             if message.along:
                 row.carried.update(sent_at=now)
             _wake(row.channel)
@@ -266,7 +265,7 @@ def send_test(channel: str, *, by: str) -> None:
         except NotifyError as error:
             said = " ".join(clean(warnings.getvalue()).split())
             raise NotifyError(f"{error}: {said}" if said else str(error)) from error
-    services.record(None, Event.Kind.REQUESTED, by, f"sent a test message to {channel}")
+    events.record(None, Event.Kind.REQUESTED, by, f"sent a test message to {channel}")
 
 
 def _send(url: str, title: str, body: str, *, words: bool) -> None:

@@ -17,7 +17,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from incidents import lasting, memory, notifications, services
+from incidents import events, lasting, memory, notifications
 from incidents.models import Event, Incident, MemoryEntry, Notification, Problem, Target, Verdict
 from incidents.redaction import clean
 from incidents.wording import incident_link
@@ -128,7 +128,7 @@ def _tell(problem: Problem, latest: Incident, *, reopened: bool, why: str, data:
     said = "came back after it was closed" if reopened else times_in_words(problem.incidents.count())
     where = f" {problem.target.name}@{problem.target.host}" if problem.target else ""
     facts = {**data, "problem": problem.pk, "incidents": [each.pk for each in incidents]}
-    services.record(latest, Event.Kind.RECURRED, RULES, f"{said}: {why or 'a problem'}", facts)
+    events.record(latest, Event.Kind.RECURRED, RULES, f"{said}: {why or 'a problem'}", facts)
     links = [
         f"{each.started_at:%Y-%m-%d %H:%M} UTC: {incident_link(each)}, {each.get_verdict_display() or 'open'}"
         for each in incidents
@@ -203,7 +203,7 @@ def close(problem: Problem, *, by: str, note: str | None = None) -> bool:
 
 def _record(problem: Problem, by: str, text: str, said: dict[str, str]) -> None:
     latest = problem.incidents.order_by("-pk").first()
-    services.record(latest, Event.Kind.PROBLEM, by, text, {"problem": problem.pk, **said})
+    events.record(latest, Event.Kind.PROBLEM, by, text, {"problem": problem.pk, **said})
 
 
 def _link(problem: Problem) -> str:

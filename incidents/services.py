@@ -27,9 +27,6 @@ PROVED = (Verdict.VERIFIED, Verdict.CLEARED_BEFORE_ACTION)
 UNRATED: dict[str, Any] = {"rating": None, "rated_by": "", "rated_at": None}
 
 
-record = events.record
-
-
 class IllegalTransition(ValueError):
     """The status table has no such edge: a mistake of the program, not of a race."""
 
@@ -52,7 +49,7 @@ def transition(
     if not rawsql.change(Incident, {"status": to, **fields}, where, *found.values()):
         return False
     if text or incident.status != to:
-        record(incident, Event.Kind.STATUS, actor, text or f"{incident.status} → {to}", {"to": to})
+        events.record(incident, Event.Kind.STATUS, actor, text or f"{incident.status} → {to}", {"to": to})
     incident.status = to
     for name, value in fields.items():
         setattr(incident, name, value)
@@ -120,7 +117,7 @@ def reopen(incident: Incident, *, actor: str, text: str) -> bool:
     )
     if won:
         tally.add(counts.judged(incident, verdict, seconds))
-        record(incident, Event.Kind.REOPENED, actor, text)
+        events.record(incident, Event.Kind.REOPENED, actor, text)
         signals.incidents_opened.send(Incident, incident_ids=[incident.pk])
     return won
 
@@ -154,7 +151,7 @@ def end_when_all_resolved(incident: Incident, *, actor: str) -> bool:
         return False
     if not Incident.objects.filter(pk=incident.pk, ended_at=None).update(ended_at=timezone.now()):
         return False
-    record(incident, Event.Kind.RESOLVED_BY_SENDER, actor, "all alerts resolved by their sender")
+    events.record(incident, Event.Kind.RESOLVED_BY_SENDER, actor, "all alerts resolved by their sender")
     signals.alerts_ended.send(Incident, incident_id=incident.pk)
     return True
 
@@ -165,7 +162,7 @@ def acknowledge(incident: Incident, *, by: str) -> bool:
         acknowledged_at=timezone.now(), acknowledged_by=by
     )
     if won:
-        record(incident, Event.Kind.ACKNOWLEDGED, by, "acknowledged")
+        events.record(incident, Event.Kind.ACKNOWLEDGED, by, "acknowledged")
     return bool(won)
 
 
@@ -176,7 +173,7 @@ def take_over(incident: Incident, *, by: str) -> bool:
     if not free.update(taken_over_at=timezone.now(), taken_over_by=by):
         return False
     acknowledge(incident, by=by)
-    record(incident, Event.Kind.TAKEN_OVER, by, f"{by} has it; the crew only watches")
+    events.record(incident, Event.Kind.TAKEN_OVER, by, f"{by} has it; the crew only watches")
     signals.incident_taken_over.send(Incident, incident_id=incident.pk)
     return True
 
@@ -187,7 +184,7 @@ def give_back(incident: Incident, *, by: str) -> bool:
     taken = Incident.objects.unresolved().filter(pk=incident.pk, taken_over_at__isnull=False)
     if not taken.update(taken_over_at=None, taken_over_by=""):
         return False
-    record(incident, Event.Kind.GIVEN_BACK, by, "the crew goes on")
+    events.record(incident, Event.Kind.GIVEN_BACK, by, "the crew goes on")
     signals.incident_given_back.send(Incident, incident_id=incident.pk)
     return True
 
@@ -205,7 +202,7 @@ def rate(incident: Incident, *, by: str, rating: Rating) -> bool:
     if not rows.exclude(**said).update(**said, rated_at=timezone.now()):
         return rows.exists()  # said twice
     text = f"the crew's cause is {Rating(rating).label}"
-    record(incident, Event.Kind.RATED, by, text, {"rating": rating, "cause": incident.root_cause})
+    events.record(incident, Event.Kind.RATED, by, text, {"rating": rating, "cause": incident.root_cause})
     incident.refresh_from_db(fields=[*said, "rated_at"])
     remember_again(incident.pk)
     return True
@@ -218,7 +215,7 @@ def add_note(incident: Incident, *, by: str, text: str) -> Event:
     """
     if not text.strip():
         raise ValueError("a note wants words")
-    return record(incident, Event.Kind.NOTED, by, text.strip())
+    return events.record(incident, Event.Kind.NOTED, by, text.strip())
 
 
 @transaction.atomic
@@ -239,7 +236,7 @@ def escalate(incident: Incident, *, by: str, why: str = "") -> bool:
     channels = [row.channel for row in rows if row.channel != NO_CHANNEL]
     told = f"calls {', '.join(channels)}" if channels else "there is nobody to call: NOTIFY_URLS is not set"
     text = f"{told}: {why}" if why else told
-    record(locked, Event.Kind.ESCALATED, by, text, {"channels": channels})
+    events.record(locked, Event.Kind.ESCALATED, by, text, {"channels": channels})
     return True
 
 
@@ -254,15 +251,18 @@ def annotate(
 ) -> Incident:
     """What a person knows better. `verdict` may be `false_alarm` or `resolved_by_human`; None keeps it."""
     incident = Incident.objects.select_for_update().get(pk=incident.pk)
+    was_over = incident.status == Incident.Status.CLOSED
     incident.human_cause = incident.human_cause if cause is None else clean(cause)
     incident.human_note = incident.human_note if note is None else clean(note)
     incident.annotated_by, incident.annotated_at = by, timezone.now()
     incident.save(update_fields=["human_cause", "human_note", "annotated_by", "annotated_at"])
     said = {"cause": cause, "note": note, "verdict": verdict}
-    record(incident, Event.Kind.ANNOTATED, by, "annotated", {k: v for k, v in said.items() if v is not None})
+    events.record(
+        incident, Event.Kind.ANNOTATED, by, "annotated", {k: v for k, v in said.items() if v is not None}
+    )
     if verdict is not None:
         _human_verdict(incident, verdict, by)
-    if incident.status == Incident.Status.CLOSED:
+    if was_over:  # else its end tells the memory, which may be now
         remember(incident)
     signals.incident_annotated.send(Incident, incident_id=incident.pk)
     return incident
@@ -287,7 +287,7 @@ def _human_verdict(incident: Incident, verdict: Verdict, by: str) -> None:
         before, seconds = incident.verdict, incident.resolution_seconds
         fields = {"verdict": verdict, "resolution_seconds": None, "proof_note": f"said by {by}"}
         Incident.objects.filter(pk=incident.pk).update(**fields)
-        record(incident, Event.Kind.STATUS, by, f"{before} → {verdict}", {"verdict": verdict})
+        events.record(incident, Event.Kind.STATUS, by, f"{before} → {verdict}", {"verdict": verdict})
         incident.refresh_from_db()
         tally.add(counts.judged(incident, before, seconds))
 
@@ -313,4 +313,4 @@ def give_up(row: queue.QueueRow, *, by: str) -> bool:
 def _said_of_dead(row: queue.QueueRow, kind: Event.Kind, by: str, does: str) -> None:
     what = row._meta.verbose_name
     data = {"row": row._meta.label, "id": row.pk, "error": row.error}
-    record(getattr(row, "incident", None), kind, by, f"{does}: {what} {row.pk}, {row}", data)
+    events.record(getattr(row, "incident", None), kind, by, f"{does}: {what} {row.pk}, {row}", data)

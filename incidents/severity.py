@@ -1,5 +1,6 @@
 """Severity is stored as it was sent; counting needs four classes."""
 
+SEVERITIES = ("critical", "warning", "info", "other")  # the gravest first
 CLASSES = {
     "critical": "critical",
     "crit": "critical",
@@ -27,5 +28,4 @@ def severity_class(severity: str) -> str:
 
 def worst(first: str, second: str) -> str:
     """The graver of two severities as sent; the first when they are of one class."""
-    order = ("critical", "warning", "info", "other")
-    return min((first, second), key=lambda each: order.index(severity_class(each)))
+    return min((first, second), key=lambda each: SEVERITIES.index(severity_class(each)))

@@ -56,6 +56,11 @@ def totals(counted: Mapping[Series, int] | None = None) -> Totals:
     )
 
 
+def percent(share: float | None) -> float | None:
+    """A share from 0 to 1 as the API gives it; None stays what it is."""
+    return None if share is None else round(share * 100, 2)
+
+
 def rates(by_verdict: Mapping[str, int]) -> tuple[float | None, float | None]:
     """success_rate and fixed_by_crew_rate, from 0 to 1, of what ended; None while nothing has that counts."""
     judged = sum(by_verdict[each] for each in Verdict if each != Verdict.FALSE_ALARM)

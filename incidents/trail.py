@@ -12,7 +12,7 @@ from django.db.models import Max, QuerySet, Value
 from django.db.models.functions import Coalesce
 
 from incidents.models import Event
-from incidents.redaction import clean
+from incidents.redaction import clean_tree
 
 Kind = Event.Kind
 # What a person or the crew decides, and what becomes of it. The rest happens, or is told.
@@ -31,7 +31,7 @@ HAPPENS = frozenset(
 DECISIONS = tuple(kind.value for kind in Kind if kind not in HAPPENS)
 PAGE = 1000
 COLUMNS = ("id", "at", "kind", "actor", "incident", "alert", "target", "text", "data")
-READ = ("id", "at", "kind", "actor", "incident_id", "incident__alert_name", "incident__target__key")
+FIELDS = {"incident": "incident_id", "alert": "incident__alert_name", "target": "incident__target__key"}
 # A spreadsheet takes what begins so for a formula, and may send what it reads anywhere.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -55,16 +55,11 @@ def of(filters: Mapping[str, Any], kinds: Collection[str] | None = DECISIONS) ->
 
 
 def _page(rows: QuerySet[Event]) -> list[dict[str, Any]]:
-    found = rows.order_by("pk").values_list(*READ, "text", "data")[:PAGE]
+    found = rows.order_by("pk").values_list(*(FIELDS.get(name, name) for name in COLUMNS))[:PAGE]
+    # Redacted when they leave: the labels of alerts are kept as their sender wrote them.
     return [
-        dict(zip(COLUMNS, (pk, _utc(at), *rest, _clean(alert), target, text, data), strict=True))
-        for pk, at, *rest, alert, target, text, data in found
+        dict(zip(COLUMNS, (pk, _utc(at), *map(clean_tree, rest)), strict=True)) for pk, at, *rest in found
     ]
-
-
-def _clean(alert: str | None) -> str | None:
-    """Labels are kept as their sender wrote them."""
-    return None if alert is None else clean(alert)
 
 
 def _utc(moment: datetime) -> str:

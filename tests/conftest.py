@@ -97,6 +97,12 @@ def person(db: None) -> Callable[..., Client]:
 
 
 @pytest.fixture
+def root(person: Callable[..., Client]) -> Client:
+    """The browser of an admin."""
+    return person(superuser=True)
+
+
+@pytest.fixture
 def golden() -> Callable[[str], bytes]:
     """A payload that a real Alertmanager sent, byte for byte."""
     return lambda name: (GOLDEN / f"{name}.json").read_bytes()

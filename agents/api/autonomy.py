@@ -67,7 +67,6 @@ class AutonomyViewSet(RetrieveModelMixin, Records):
     """Autonomy: which changes ask before they answer an alert. There is a pair once it has an outcome."""
 
     open_read = True
-    queryset = Autonomy.objects.all()
     serializer_class = AutonomySerializer
 
     def get_queryset(self) -> QuerySet[Autonomy]:
@@ -95,4 +94,4 @@ class AutonomyViewSet(RetrieveModelMixin, Records):
             ledger.decide(self.get_object(), decision, by=caller(request).name)
         except ledger.CannotDecide as error:
             raise Conflict(str(error)) from error
-        return Response(self.get_serializer(self.get_object()).data)
+        return self.as_it_is()

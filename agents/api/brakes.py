@@ -15,6 +15,7 @@ from agents import pauses
 from agents.api import serializers
 from agents.models import MaintenanceWindow, Pause
 from incidents.access import caller
+from incidents.api.queries import read_sent
 from incidents.api.views import Records
 
 
@@ -27,14 +28,8 @@ class Brakes(Records):
         return Response(self.get_serializer(row).data, status=status.HTTP_201_CREATED)
 
     def _wanted(self, kind: type[Serializer[Any]]) -> dict[str, Any]:
-        """What is to be made, and who wants it; ValidationError (400) when it is not what `kind` wants."""
-        wanted = kind(data=self.request.data)
-        wanted.is_valid(raise_exception=True)
-        return {**wanted.validated_data, "by": caller(self.request).name}
-
-    def _answer(self) -> Response:
-        """The row as it is now."""
-        return Response(self.get_serializer(self.get_object()).data)
+        """What is to be made, and who wants it."""
+        return {**read_sent(self.request, kind), "by": caller(self.request).name}
 
 
 class PauseViewSet(Brakes):
@@ -53,7 +48,7 @@ class PauseViewSet(Brakes):
     def lift(self, request: Request, pk: str) -> Response:
         """End a pause now. One that was lifted before stays as it was."""
         pauses.lift(self.get_object(), by=caller(request).name)
-        return self._answer()
+        return self.as_it_is()
 
 
 class WindowViewSet(Brakes):
@@ -72,4 +67,4 @@ class WindowViewSet(Brakes):
     def end(self, request: Request, pk: str) -> Response:
         """From now on it holds no more. One that was ended before stays as it was."""
         pauses.end_window(self.get_object(), by=caller(request).name)
-        return self._answer()
+        return self.as_it_is()

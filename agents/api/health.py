@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers, status
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -14,11 +14,10 @@ from rest_framework.views import APIView
 from agents.dependencies import WORDS
 from agents.dependencies import all_of_them as stands_on
 from agents.health import SOURCE
-from incidents import jobs
-from incidents.access import caller, caller_of
+from incidents.access import may
 from incidents.api.answers import QueuedAnswer
 from incidents.api.fields import UTCDateTimeField
-from incidents.api.root import HEALTH_CHECK
+from incidents.api.root import HEALTH_CHECK, queue_health_check
 from incidents.api.serializers import EpisodeSerializer
 from incidents.models import Episode, Job, Role
 from incidents.queue import State
@@ -61,8 +60,7 @@ class HealthChecksView(APIView):
     def get(self, request: Request) -> Response:
         """What homelab stands on, as it was last found, and what the scheduled check found elsewhere."""
         job = Job.objects.filter(name=HEALTH_CHECK).first()
-        reader = caller_of(request.user)
-        may_see = reader is not None and reader.may(Role.OPERATOR)
+        may_see = may(request.user, Role.OPERATOR)
         found = [asdict(each) if may_see else {**asdict(each), "detail": None} for each in stands_on()]
         firing = Episode.objects.firing().filter(source=SOURCE).select_related("target").order_by("-pk")
         shown = {
@@ -78,6 +76,4 @@ class HealthChecksView(APIView):
     @extend_schema(operation_id="health_check_request", request=None, responses={202: QueuedAnswer})
     def post(self, request: Request) -> Response:
         """Ask for a check now. One that is running is not doubled."""
-        job = jobs.request(HEALTH_CHECK, by=caller(request).name)
-        answer = {"status": "accepted", "job": job.pk, "detail": "a health check is queued"}
-        return Response(answer, status=status.HTTP_202_ACCEPTED)
+        return queue_health_check(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema, extend_schema_field
@@ -20,13 +20,21 @@ from incidents.api.errors import MEDIA_TYPE, Conflict, HttpProblem
 from incidents.api.fields import UTCDateTimeField
 from incidents.models import Incident, Role
 
-Plain = serializers.Serializer[Any]
+
+class Plain(serializers.Serializer[Any]):
+    # What is not known, an empty text in the postmortem, is null, as everywhere in the API.
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        shown = super().to_representation(instance)
+        unknown = (name for name, field in self.fields.items() if field.allow_null and shown[name] == "")
+        return {**shown, **dict.fromkeys(unknown)}
 
 
 class PostmortemSummary(Plain):
     text = serializers.CharField()
     by = serializers.CharField(help_text="model, fallback, or playbooks: a template over the records")
-    why = serializers.CharField(help_text="Why no higher rung's words stand here; empty: they were not asked")
+    why = serializers.CharField(
+        allow_null=True, help_text="Why no higher rung's words stand here; null: they were not asked"
+    )
     written_at = UTCDateTimeField(allow_null=True)
 
 
@@ -58,12 +66,12 @@ class PostmortemClaim(Plain):
 
 class PostmortemCause(Plain):
     text = serializers.CharField(allow_null=True)
-    by = serializers.CharField(help_text="A person, or the rung that worked it")
-    certainty = serializers.CharField()
+    by = serializers.CharField(allow_null=True, help_text="A person, or the rung that worked it")
+    certainty = serializers.CharField(allow_null=True, help_text="The crew's, of its own cause")
     crews = serializers.CharField(allow_null=True, help_text="What the crew had said, where that is another")
     rating = serializers.CharField(allow_null=True, help_text="A person's word on it: right, partly or wrong")
-    rated_by = serializers.CharField()
-    note = serializers.CharField()
+    rated_by = serializers.CharField(allow_null=True)
+    note = serializers.CharField(allow_null=True)
     claims = PostmortemClaim(many=True)
     dropped = serializers.ListField(child=serializers.CharField())
 
@@ -74,10 +82,10 @@ class PostmortemChange(Plain):
     status = serializers.CharField()
     reason = serializers.CharField()
     proposed_at = UTCDateTimeField()
-    decided_by = serializers.CharField()
+    decided_by = serializers.CharField(allow_null=True)
     by_person = serializers.BooleanField()
     decided_at = UTCDateTimeField(allow_null=True)
-    decision = serializers.CharField()
+    decision = serializers.CharField(allow_null=True)
     began_at = UTCDateTimeField(allow_null=True)
     ended_at = UTCDateTimeField(allow_null=True)
     helped = serializers.BooleanField(allow_null=True, help_text="What the proof said; null: nobody knows")
@@ -89,8 +97,8 @@ class PostmortemEnding(Plain):
     standing = serializers.CharField()
     by = serializers.CharField(allow_null=True)
     why = serializers.CharField()
-    note = serializers.CharField()
-    seen = serializers.CharField()
+    note = serializers.CharField(allow_null=True)
+    seen = serializers.CharField(allow_null=True)
     looks = serializers.IntegerField()
 
 
@@ -155,8 +163,6 @@ class PostmortemAsked(Plain):
 
 class PostmortemView(APIView):
     """What happened, why, what was done, how it ended and how that is known, and what is left to do."""
-
-    needs: ClassVar = {"POST": Role.OPERATOR}
 
     @extend_schema(responses={200: PostmortemSerializer})
     def get(self, request: Request, incident_id: str) -> Response:

@@ -20,7 +20,7 @@ from agents.models import (
     ToolCall,
 )
 from agents.pauses import DAYS, UnknownScope, check_scope
-from incidents.api.fields import RecordSerializer
+from incidents.api.fields import RecordSerializer, UTCDateTimeField
 from incidents.api.queries import MAX_ID, known_incident, known_target
 
 
@@ -201,7 +201,7 @@ class NewPauseSerializer(serializers.Serializer[Any]):
     """A pause to be made. Without `until` it holds until it is lifted."""
 
     scope = serializers.CharField(max_length=300, help_text="A target's key, host:NAME, or * for everything")
-    until = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    until = UTCDateTimeField(required=False, allow_null=True, default=None)
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=300)
 
     def validate_scope(self, scope: str) -> str:
@@ -219,6 +219,8 @@ class NewPauseSerializer(serializers.Serializer[Any]):
 @extend_schema_field({"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$"})
 class WallClockField(serializers.TimeField):
     """A time of day by TZ, `03:00` or `03:00:00`. (What OpenAPI calls a time has an offset.)"""
+
+    input_formats = ("%H:%M", "%H:%M:%S")  # by itself it would take an offset, and forget it
 
 
 class WindowSerializer(RecordSerializer):
@@ -262,7 +264,7 @@ class CostQuery(serializers.Serializer[Any]):
 
 
 class CostSerializer(serializers.Serializer[Any]):
-    """What calls took. A sum is of what is known, and null when nothing is."""
+    """What calls took. A sum is of what is known, and null when nothing is; no calls take nothing."""
 
     calls = serializers.IntegerField()
     unpriced_calls = serializers.IntegerField(help_text="Of which nobody knows what they cost")

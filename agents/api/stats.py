@@ -44,7 +44,7 @@ class StatsQuery(serializers.Serializer[Any]):
         return since
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """`since`, `until` and `bucket`, whichever way they were asked for."""
+        """`since`, `until` (None: now) and `size`, whichever way they were asked for."""
         now = timezone.now()
         if "since" in attrs and "period" in attrs:
             raise serializers.ValidationError({"period": "wants no since beside it"})
@@ -52,7 +52,8 @@ class StatsQuery(serializers.Serializer[Any]):
             raise serializers.ValidationError({"until": "wants a since"})
         period = attrs.get("period", DEFAULT_PERIOD)
         since = attrs.get("since") or periods.begins(period, now)
-        until = min(attrs.get("until", now), now)
+        asked = attrs.get("until", now)
+        until = min(asked, now)
         if since >= until:
             raise serializers.ValidationError({"since": "is not before until, or not in the past"})
         if until - since > LONGEST:
@@ -61,7 +62,7 @@ class StatsQuery(serializers.Serializer[Any]):
         bucket = attrs.get("bucket", fitting)
         if (until - since) / periods.LENGTHS[bucket] > MOST_BUCKETS:
             raise serializers.ValidationError({"bucket": f"makes more than {MOST_BUCKETS}"})
-        return {"since": since, "until": until, "size": bucket}
+        return {"since": since, "until": until if asked < now else None, "size": bucket}
 
 
 def _fitting(length: timedelta) -> str:
@@ -90,7 +91,9 @@ class FiguresSerializer(serializers.Serializer[Any]):
     resolution_seconds = TimesSerializer()
     model_calls = serializers.IntegerField(help_text="That began")
     unpriced_calls = serializers.IntegerField(help_text="Of which nobody knows what they cost")
-    cost_usd = serializers.DecimalField(None, 6, allow_null=True, help_text="Of what is known; null: nothing")
+    cost_usd = serializers.DecimalField(
+        None, 6, allow_null=True, help_text="Of what is known; null: nothing is"
+    )
 
 
 class StatsSerializer(serializers.Serializer[Any]):

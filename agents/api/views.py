@@ -15,12 +15,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from agents import again, costs, services
+from agents import again, costs, questions
 from agents.api import serializers
 from agents.models import Action, CrewRun
 from incidents.access import caller
 from incidents.api.errors import MEDIA_TYPE, Conflict, HttpProblem, NotWaiting
-from incidents.api.queries import IdPagination, read_query
+from incidents.api.queries import IdPagination, read_query, read_sent
 from incidents.api.views import Records
 from incidents.models import Incident
 
@@ -92,16 +92,14 @@ class ActionViewSet(RetrieveModelMixin, Records):
     @endpoint(detail=True, methods=["post"])
     def approve(self, request: Request, pk: str) -> Response:
         """A person's yes; 410 when the question is no longer open."""
-        return self._decide(lambda action: services.approve(action, by=caller(request).name))
+        return self._decide(lambda action: questions.approve(action, by=caller(request).name))
 
     @extend_schema(request=serializers.RejectionSerializer, responses=OR_GONE)
     @endpoint(detail=True, methods=["post"])
     def reject(self, request: Request, pk: str) -> Response:
         """A person's no; 410 when the question is no longer open."""
-        said = serializers.RejectionSerializer(data=request.data)
-        said.is_valid(raise_exception=True)
-        why = said.validated_data
-        return self._decide(lambda action: services.reject(action, by=caller(request).name, **why))
+        why = read_sent(request, serializers.RejectionSerializer)
+        return self._decide(lambda action: questions.reject(action, by=caller(request).name, **why))
 
     @extend_schema(
         request=None,
@@ -112,8 +110,8 @@ class ActionViewSet(RetrieveModelMixin, Records):
         """Look at today's state and propose anew; 409 when the incident is over or a question is open."""
         action = self.get_object()
         try:
-            services.ask_again(action, by=caller(request).name)
-        except services.CannotAsk as error:
+            questions.ask_again(action, by=caller(request).name)
+        except questions.CannotAsk as error:
             raise Conflict(str(error)) from error
         told = {"detail": "the Healer looks at it again", "status": action.status}
         return Response(told, status=status.HTTP_202_ACCEPTED)
@@ -121,6 +119,6 @@ class ActionViewSet(RetrieveModelMixin, Records):
     def _decide(self, decide: Callable[[Action], Action]) -> Response:
         try:
             action = decide(self.get_object())
-        except services.NotWaiting as error:
+        except questions.NotWaiting as error:
             raise NotWaiting(str(error), error.action.status) from error
         return Response(self.get_serializer(action).data)

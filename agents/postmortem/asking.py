@@ -6,8 +6,9 @@ from django.db import transaction
 
 from agents import services
 from agents.models import Step
-from incidents import services as incident_services
+from incidents import events
 from incidents.models import Event, Incident
+from incidents.queue import LIVE
 
 
 @transaction.atomic
@@ -20,7 +21,7 @@ def ask(incident: Incident, *, by: str) -> Step | None:
     if run is None:
         return None
     mine = Step.objects.filter(run__incident=incident, agent=Step.Agent.POSTMORTEM)
-    if (step := mine.filter(state__in=services.LIVE).first()) is not None:
+    if (step := mine.filter(state__in=LIVE).first()) is not None:
         return step
-    incident_services.record(incident, Event.Kind.REQUESTED, by, "asks for the postmortem's summary")
-    return services.add_step(run, Step.Agent.POSTMORTEM, asked_by=by, known_open=True)
+    events.record(incident, Event.Kind.REQUESTED, by, "asks for the postmortem's summary")
+    return services.add_step(run, Step.Agent.POSTMORTEM, asked_by=by)

@@ -9,12 +9,12 @@ from typing import Any
 
 from django.utils import timezone
 
-from agents import cases, costs, runbooks, story
+from agents import cases, costs, outcomes, runbooks, story, transcript
 from agents.models import Action, Step, ToolCall
-from agents.outcomes import RECALL
 from agents.postmortem import follow_ups, summary
 from agents.postmortem.parts import Cause, Change, Claim, Ending, Impact, Past, Postmortem, Span
 from agents.postmortem.summary import local
+from incidents.escalation import ANSWERS
 from incidents.models import Episode, Event, Incident, Verdict
 from incidents.redaction import clean
 from incidents.wording import standing
@@ -23,16 +23,6 @@ FIRST_EVENTS, LAST_EVENTS = 200, 300
 MOST_ALERTS = 500
 MOST_MESSAGES = 200
 LONGEST = 2000  # of a text; a sender or a command may have written a megabyte
-PEOPLES = (
-    Event.Kind.ACKNOWLEDGED,
-    Event.Kind.TAKEN_OVER,
-    Event.Kind.ANNOTATED,
-    Event.Kind.APPROVED,
-    Event.Kind.REJECTED,
-    Event.Kind.NOTED,
-    Event.Kind.RATED,
-    Event.Kind.ESCALATED,
-)
 WHY: dict[str | None, str] = {
     None: "It is not over yet.",
     Verdict.VERIFIED: "Our change was followed by proof: the alert's own signal cleared, and stayed so.",
@@ -53,7 +43,7 @@ def of(incident: Incident, *, outputs: bool = True) -> Postmortem:
     now = timezone.now()
     alerts = cases.alerts_of(incident, MOST_ALERTS)
     actions = list(incident.actions.select_related("target").order_by("pk"))
-    analysts = _last_run(incident, Step.Agent.ANALYST)
+    analysts = _analysts(incident)
     impact = _impact(incident, alerts, now)
     timeline, left_out = _timeline(incident)
     made = Postmortem(
@@ -62,7 +52,7 @@ def of(incident: Incident, *, outputs: bool = True) -> Postmortem:
         is_over=incident.verdict is not None,
         summary=summary.NONE,
         impact=impact,
-        spans=tuple(_spans(incident, impact, analysts, actions)),
+        spans=tuple(_spans(incident, impact, actions)),
         timeline=tuple(timeline),
         left_out=left_out,
         cause=_cause(incident, analysts, outputs=outputs),
@@ -120,22 +110,25 @@ def _until(incident: Incident, alerts: Sequence[Episode]) -> tuple[datetime | No
     return None, None
 
 
-def _spans(
-    incident: Incident, impact: Impact, analysts: Sequence[Step], actions: Sequence[Action]
-) -> Iterable[Span]:
+def _spans(incident: Incident, impact: Impact, actions: Sequence[Action]) -> Iterable[Span]:
     """How long things took that anybody waits for, from the alert on; where it came back, from its return."""
     reopened = incident.events.filter(kind=Event.Kind.REOPENED).order_by("-pk").first()
     start, since = (reopened.at, "its return") if reopened else (impact.since, "the alert")
     told = incident.notifications.filter(sent_at__gte=start).order_by("sent_at").first()
-    answered = incident.events.filter(kind__in=PEOPLES, at__gte=start).order_by("pk").first()
-    found = min((step.finished_at for step in analysts if step.finished_at), default=None)
+    answered = (
+        incident.events.filter(kind__in=(*ANSWERS, Event.Kind.ESCALATED), at__gte=start)
+        .order_by("pk")
+        .first()
+    )
+    answers = Step.objects.filter(run__incident=incident, agent=Step.Agent.ANALYST, output__isnull=False)
+    causes = answers.filter(finished_at__gte=start).exclude(output__certainty="INCONCLUSIVE")
     begun = [each.executing_at for each in actions if each.executing_at is not None]
     moments = (
         ("its opening", None if reopened else incident.opened_at),
         ("the first message", told.sent_at if told else None),
-        ("a cause", found),
+        ("a cause", causes.order_by("finished_at").values_list("finished_at", flat=True).first()),
         ("a person's answer", answered.at if answered else None),
-        ("the first change", min(begun, default=None)),
+        ("the first change", min((at for at in begun if at >= start), default=None)),
         ("the proof", impact.until if impact.until_by == "proof" else None),
     )
     for name, at in moments:
@@ -162,9 +155,9 @@ def _timeline(incident: Incident) -> tuple[list[story.Chapter], int]:
     return story.chapters([replace(each, text=_cut(each.text)) for each in moments]), left_out
 
 
-def _last_run(incident: Incident, agent: Step.Agent) -> list[Step]:
-    """An agent's answered steps of the last run that has some."""
-    steps = Step.objects.filter(run__incident=incident, agent=agent, output__isnull=False)
+def _analysts(incident: Incident) -> list[Step]:
+    """The Analyst's answered steps of the last run that has some."""
+    steps = Step.objects.filter(run__incident=incident, agent=Step.Agent.ANALYST, output__isnull=False)
     found = list(steps.order_by("-run__number", "number").select_related("run").defer("brief")[:20])
     return [step for step in found if step.run_id == found[0].run_id]
 
@@ -219,8 +212,7 @@ def _change(action: Action, *, outputs: bool) -> Change:
 
 
 def _ending(incident: Incident) -> Ending:
-    looks = _last_run(incident, Step.Agent.PROOF)
-    seen: dict[str, Any] = (looks[-1].output or {}) if looks else {}
+    seen = transcript.last_look(incident)
     closing = incident.events.filter(kind=Event.Kind.STATUS).order_by("-pk")
     ended = incident.verdict is not None
     return Ending(
@@ -235,21 +227,16 @@ def _ending(incident: Incident) -> Ending:
 
 
 def _remembered(incident: Incident) -> Iterable[Past]:
-    """The past incidents that the crew was shown last: what it judged with, not what would be found today."""
-    calls = ToolCall.objects.filter(step__run__incident=incident, tool=RECALL).order_by("-pk")
-    told = (data.get("incidents") for data in calls.values_list("data", flat=True)[:20])
-    found: list[Any] = next((each for each in told if isinstance(each, list) and each), [])
-    for past in found:
-        if isinstance(past, dict):
-            yield Past(
-                incident=past.get("incident"),
-                alert_name=str(past.get("alert_name") or ""),
-                cause=_cut(past["root_cause"]) if past.get("root_cause") else None,
-                by_person=past.get("cause_by") == "person",
-                note=_cut(past["note"]) if past.get("note") else None,
-                verdict=past.get("verdict"),
-                why=tuple(map(str, past.get("why") or ())),
-            )
+    for past in outcomes.last_recalled(incident):
+        yield Past(
+            incident=past.get("incident"),
+            alert_name=str(past.get("alert_name") or ""),
+            cause=_cut(past["root_cause"]) if past.get("root_cause") else None,
+            by_person=past.get("cause_by") == "person",
+            note=_cut(past["note"]) if past.get("note") else None,
+            verdict=past.get("verdict"),
+            why=tuple(map(str, past.get("why") or ())),
+        )
 
 
 def _cut(text: str) -> str:

@@ -8,13 +8,13 @@ from agents import cases
 from agents.models import Action
 from agents.postmortem.parts import FollowUp, Postmortem
 from incidents import problems
+from incidents.counts import UNFIXED
 from incidents.models import Episode, Incident, Rating, Verdict
 from incidents.queue import State
 from incidents.redaction import clean
 
 RUNBOOK_URL = "runbook_url"
 NAMES = 5
-UNFIXED = (Verdict.NOT_FIXED, Verdict.RELAPSED)
 Rule = Callable[[Incident, Postmortem, Sequence[Episode]], Iterator[FollowUp]]
 
 
@@ -44,10 +44,10 @@ def _actions(incident: Incident, made: Postmortem, alerts: Sequence[Episode]) ->
     for action in done:
         if action.status == Action.Status.UNKNOWN:
             yield FollowUp("unknown_action", f"Whether it was done, nobody knows; look by hand: {action}.")
-        elif action.helped is None and action.status != Action.Status.EXECUTING:
-            yield FollowUp("unproven_action", f"Whether it helped, nobody knows: {action}.")
-        elif action.helped is False:
+        elif action.helped is False or action.status == Action.Status.FAILED:
             yield FollowUp("vain_action", f"It did not help: {action}. Another remedy is wanted.")
+        elif action.helped is None and incident.verdict is not None:
+            yield FollowUp("unproven_action", f"Whether it helped, nobody knows: {action}.")
     for action in incident.actions.filter(status=Action.Status.EXPIRED).select_related("target"):
         yield FollowUp("expired", f"Nobody answered in time: {action}. Who should be asked?")
 

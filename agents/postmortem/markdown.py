@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.utils.text import capfirst
 
 from agents.costs import in_words
 from agents.postmortem.parts import Cause, Change, Claim, Postmortem
-from agents.postmortem.summary import allowed_by, local
+from agents.postmortem.summary import local
 from incidents.inert import inert
 from incidents.models import Rating
 from incidents.wording import duration
@@ -92,7 +93,7 @@ def _impact(made: Postmortem) -> Iterator[str]:
     yield from (f"  - {text(system)}" for system in impact.systems)
     if impact.reopened:
         yield f"- It came back {_many(impact.reopened, 'time')} soon after it had ended"
-    yield from (f"- {span.name.capitalize()}: {_took(span.seconds)}" for span in made.spans)
+    yield from (f"- {capfirst(span.name)}: {_took(span.seconds)}" for span in made.spans)
 
 
 def _cause(cause: Cause) -> Iterator[str]:
@@ -148,11 +149,9 @@ def _change(change: Change) -> Iterator[str]:
     yield f"  - Why: {text(change.reason)}"
     if change.decision:
         yield f"  - Rules: {text(change.decision)}"
-    if change.decided_at is not None and change.decided_by:
-        who = allowed_by(text(change.decided_by), change.by_person)
-        decided = who if change.began_at is not None else f"decided by {text(change.decided_by)}"
+    if change.decided_at is not None and change.decided is not None:
         waited = f", after {_took(change.waited_seconds)}" if change.by_person else ""
-        yield f"  - {decided.capitalize()} at {_time(change.decided_at)}{waited}"
+        yield f"  - {capfirst(text(change.decided))} at {_time(change.decided_at)}{waited}"
     if change.began_at is not None:
         took = f", took {_took(change.took_seconds)}" if change.took_seconds is not None else ""
         yield f"  - Begun at {_time(change.began_at)}{took}"
@@ -167,9 +166,10 @@ def _ending(made: Postmortem) -> Iterator[str]:
     ending = made.ending
     yield "## How it ended, and why we know\n"
     yield f"**{text(ending.standing)}.** {ending.why}"
+    yield ""
     for label, said in (("Said by", ending.by), ("Because", ending.note), ("Last seen", ending.seen)):
         if said:
-            yield f"- {label}: {text(said)}" if label != "Said by" else f"\n- {label}: {text(said)}"
+            yield f"- {label}: {text(said)}"
     if ending.looks:
         yield f"- Looked at {_many(ending.looks, 'time')}"
 

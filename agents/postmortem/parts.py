@@ -87,7 +87,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Change:
-    """An action: who allowed it, and what the proof said of it. `helped` None: nobody knows."""
+    """An action: who decided, and what the proof said of it. `helped` None: nobody knows."""
 
     id: int
     what: str
@@ -102,6 +102,17 @@ class Change:
     ended_at: datetime | None
     helped: bool | None
     result: str | None
+
+    @property
+    def decided(self) -> str | None:
+        """`approved by alice`, `allowed by policy`; of what was not done only by whom that was decided. None:
+        nobody decided.
+        """
+        if not self.decided_by:
+            return None
+        if self.began_at is None:
+            return f"decided by {self.decided_by}"
+        return f"approved by {self.decided_by}" if self.by_person else "allowed by policy"
 
     @property
     def waited_seconds(self) -> float | None:

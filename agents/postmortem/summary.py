@@ -67,7 +67,7 @@ def _sentences(incident: Incident, made: Postmortem) -> Iterator[str]:
     if cause.rating is not None:
         yield f"{cause.rated_by} calls the crew's cause {incident.get_rating_display()}."
     done = [change for change in made.changes if change.began_at is not None]
-    told = "; ".join(f"{change.what} ({allowed_by(change.decided_by, change.by_person)})" for change in done)
+    told = "; ".join(f"{change.what} ({change.decided or 'nobody knows by whom'})" for change in done)
     yield f"Done: {told}." if done else "Nothing was changed."
     yield f"{made.ending.standing}. {made.ending.why}"
 
@@ -75,10 +75,6 @@ def _sentences(incident: Incident, made: Postmortem) -> Iterator[str]:
 def _sentence(text: str) -> str:
     text = " ".join(text.split())
     return text if not text or text[-1] in ".!?…" else f"{text}."
-
-
-def allowed_by(decided_by: str, by_person: bool) -> str:
-    return f"approved by {decided_by}" if by_person else "allowed by policy"
 
 
 def local(moment: datetime) -> str:
@@ -116,7 +112,7 @@ def facts(made: Postmortem) -> dict[str, Any]:
                 "what": each.what,
                 "status": each.status,
                 "why": each.reason,
-                "allowed": allowed_by(each.decided_by, each.by_person) if each.decided_by else None,
+                "decided": each.decided,
                 "helped": each.helped,
             }
             for each in made.changes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from calendar import month_name, monthrange
 from collections.abc import Iterator
 from datetime import date
+from itertools import takewhile
 from typing import Any
 
 from django import template
@@ -26,7 +27,8 @@ def dates(cl: ChangeList) -> dict[str, Any]:
     if ends["first"] is None:
         return {"show": False}
     first, last = (timezone.localtime(ends[each]).date() for each in ("first", "last"))
-    chosen = tuple(int(cl.params[key]) for part in PARTS if (key := f"{name}__{part}") in cl.params)
+    said = takewhile(cl.params.__contains__, (f"{name}__{part}" for part in PARTS))
+    chosen = tuple(int(cl.params[key]) for key in said)
 
     def link(to: tuple[int, ...]) -> str:
         parts = {f"{name}__{part}": value for part, value in zip(PARTS, to, strict=False)}

@@ -48,7 +48,7 @@ class Person:
             self.terminal.tell("demo", "the crew starts no processes: starts it again, as a person would")
             self.service.start()
             self.road.resolve(self.alert)
-            self.terminal.tell("demo", "calls it a false alarm by the API, so that it counts nowhere")
+            self.terminal.tell("demo", "calls it a false alarm by the API, so that it counts in no rate")
             self.server.close_by_hand(incident["id"], f"{MARK} demo")
 
 

@@ -181,7 +181,6 @@ CREW: dict[str, Fields] = {
     "PostmortemSummary": {
         "text": "The kernel killed jellyfin for memory. A restart, approved by robin, mended it.",
         "by": "model",
-        "why": "",
         "written_at": T.format("16:02"),
     },
     "PostmortemImpact": {
@@ -210,7 +209,6 @@ CREW: dict[str, Fields] = {
         "certainty": "CONFIRMED",
         "rating": "right",
         "rated_by": "robin",
-        "note": "",
         "dropped": ["the disk is full"],
     },
     "PostmortemClaim": {
@@ -239,7 +237,6 @@ CREW: dict[str, Fields] = {
         "verdict": "verified",
         "standing": "Fixed, proven",
         "why": "the expression stayed clear for 60 s",
-        "note": "",
         "seen": "probe_success is 1",
         "looks": 5,
     },

@@ -14,10 +14,10 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from incidents import trail
+from incidents.access import reads
 from incidents.api.fields import UTCDateTimeField
 from incidents.api.queries import MAX_ID, read_query
-from incidents.api.views import ADMIN_READS
-from incidents.models import Event
+from incidents.models import Event, Role
 
 
 class AuditQuery(serializers.Serializer[Any]):
@@ -53,7 +53,7 @@ class JsonLinesRenderer(_Lines):
 class AuditView(APIView):
     """Who decided what, when, about what."""
 
-    needs: ClassVar = ADMIN_READS
+    needs: ClassVar = reads(Role.ADMIN)
     renderer_classes = [JSONRenderer, CsvRenderer, JsonLinesRenderer]
 
     @extend_schema(
@@ -65,7 +65,7 @@ class AuditView(APIView):
     )
     def get(self, request: Request, form: str) -> StreamingHttpResponse:
         """The events in the order in which they were written. Times are in UTC."""
-        filters = dict(read_query(request, AuditQuery))
+        filters = read_query(request, AuditQuery)
         wanted, kind = filters.pop("events"), filters.pop("kind", None)
         events = trail.of(filters, [kind] if kind else trail.DECISIONS if wanted == "decisions" else None)
         lines, media = (

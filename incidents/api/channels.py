@@ -12,11 +12,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from incidents import channels, notifications
-from incidents.access import caller
+from incidents.access import caller, reads
 from incidents.api.errors import MEDIA_TYPE, BadGateway, HttpProblem
 from incidents.models import Role
-
-OPERATORS = {"GET": Role.OPERATOR, "HEAD": Role.OPERATOR, "OPTIONS": Role.OPERATOR}
 
 
 class ChannelSerializer(serializers.Serializer[Any]):
@@ -36,7 +34,7 @@ class ChannelTestedSerializer(serializers.Serializer[Any]):
 class ChannelsView(APIView):
     """Where people are told: the channels of `NOTIFY_URLS` and `ESCALATION_URLS`."""
 
-    needs: ClassVar = OPERATORS
+    needs: ClassVar = reads(Role.OPERATOR)
 
     @extend_schema(operation_id="channels", responses={200: ChannelSerializer(many=True)})
     def get(self, request: Request) -> Response:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any
 
 from django.db import models
 from rest_framework import serializers
 
-from incidents.access import caller_of
+from incidents.access import may
 from incidents.models import Role
 from incidents.redaction import clean_tree
 
@@ -26,10 +26,19 @@ def shortened(value: Any) -> Any:
 
 
 class UTCDateTimeField(serializers.DateTimeField):
-    """RFC 3339 in UTC, whatever time zone people here read."""
+    """RFC 3339 in UTC, whatever time zone people here read.
+
+    The first and the last year are not taken: in another zone such a moment may be none that Python knows.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"default_timezone": UTC, **options})
+
+    def to_internal_value(self, value: Any) -> datetime:
+        moment = super().to_internal_value(value)
+        if not MINYEAR < moment.year < MAXYEAR:
+            self.fail("overflow")
+        return moment
 
 
 class RecordSerializer(serializers.ModelSerializer[Any]):
@@ -69,8 +78,7 @@ class RecordSerializer(serializers.ModelSerializer[Any]):
     def reader_is(self, role: Role) -> bool:
         """Whether the reader has this role or more; nobody under HOMELAB_OPEN_READ has any."""
         request = self.context.get("request")
-        found = caller_of(request.user) if request is not None else None
-        return found is not None and found.may(role)
+        return request is not None and may(request.user, role)
 
 
 def _may_be_empty(field: models.Field[Any, Any]) -> bool:

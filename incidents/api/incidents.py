@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
@@ -11,17 +11,16 @@ from rest_framework.decorators import action
 from rest_framework.mixins import RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import BaseSerializer, Serializer
+from rest_framework.serializers import BaseSerializer
 
 from incidents import services
 from incidents.access import caller
 from incidents.api import serializers
 from incidents.api.errors import MEDIA_TYPE, Conflict, HttpProblem
-from incidents.api.queries import MoreIncidentFilters
+from incidents.api.queries import MoreIncidentFilters, read_sent
 from incidents.api.views import Records
 from incidents.models import Event, Incident
 
-S = TypeVar("S", bound=Serializer[Any])
 WHOLE = serializers.IncidentDetailSerializer
 OR_NOT = {200: WHOLE, (409, MEDIA_TYPE): HttpProblem}
 
@@ -47,71 +46,61 @@ class IncidentViewSet(RetrieveModelMixin, Records):
     @action(detail=True, methods=["post"])
     def annotate(self, request: Request, pk: str) -> Response:
         """Say what a person knows better: the cause, a note, a verdict."""
-        said = self._said(serializers.AnnotationSerializer)
+        said = read_sent(request, serializers.AnnotationSerializer)
         services.annotate(self.get_object(), by=caller(request).name, **said)
-        return self._answer()
+        return self.as_it_is()
 
     @extend_schema(request=serializers.ResolutionSerializer, responses={200: WHOLE})
     @action(detail=True, methods=["post"])
     def resolve(self, request: Request, pk: str) -> Response:
         """Say that a person ended it. One that is resolved already stays as it was."""
-        said = self._said(serializers.ResolutionSerializer)
+        said = read_sent(request, serializers.ResolutionSerializer)
         services.resolve(self.get_object(), by=caller(request).name, **said)
-        return self._answer()
+        return self.as_it_is()
 
     @extend_schema(request=serializers.RatingSerializer, responses=OR_NOT)
     @action(detail=True, methods=["post"])
     def rate(self, request: Request, pk: str) -> Response:
         """Say whether the crew's cause is right. The last word counts; 409 when the crew gave no cause."""
-        said = self._said(serializers.RatingSerializer)
+        said = read_sent(request, serializers.RatingSerializer)
         if not services.rate(self.get_object(), by=caller(request).name, **said):
             raise Conflict("the crew gave no cause, or another one a moment ago")
-        return self._answer()
+        return self.as_it_is()
 
     @extend_schema(request=None, responses={200: WHOLE})
     @action(detail=True, methods=["post"])
     def acknowledge(self, request: Request, pk: str) -> Response:
         """Say that somebody looks after it. The first one stays; again changes nothing."""
         services.acknowledge(self.get_object(), by=caller(request).name)
-        return self._answer()
+        return self.as_it_is()
 
     @extend_schema(request=serializers.EscalationSerializer, responses=OR_NOT)
     @action(detail=True, methods=["post"])
     def escalate(self, request: Request, pk: str) -> Response:
         """Call for help: all further channels are told now. 409 when it is over, or they are being told."""
-        said = self._said(serializers.EscalationSerializer)
+        said = read_sent(request, serializers.EscalationSerializer)
         if not services.escalate(self.get_object(), by=caller(request).name, **said):
             raise Conflict("the incident is closed, or a call for help is on its way")
-        return self._answer()
+        return self.as_it_is()
 
     @extend_schema(request=None, responses={200: WHOLE})
     @action(detail=True, methods=["post"], url_path="take-over")
     def take_over(self, request: Request, pk: str) -> Response:
         """A person has it: the crew stops on this incident and only watches. The first one stays."""
         services.take_over(self.get_object(), by=caller(request).name)
-        return self._answer()
+        return self.as_it_is()
 
     @extend_schema(request=None, responses={200: WHOLE})
     @action(detail=True, methods=["post"], url_path="give-back")
     def give_back(self, request: Request, pk: str) -> Response:
         """Let the crew go on with an incident that a person had taken over."""
         services.give_back(self.get_object(), by=caller(request).name)
-        return self._answer()
+        return self.as_it_is()
 
     @extend_schema(request=serializers.NoteSerializer, responses={201: serializers.EventSerializer})
     @action(detail=True, methods=["post"])
     def notes(self, request: Request, pk: str) -> Response:
         """Add a line to the timeline; any number. (The one note that the memory learns is `annotate`'s.)"""
-        said = self._said(serializers.NoteSerializer)
+        said = read_sent(request, serializers.NoteSerializer)
         event: Event = services.add_note(self.get_object(), by=caller(request).name, **said)
         return Response(serializers.EventSerializer(event).data, status=status.HTTP_201_CREATED)
-
-    def _said(self, kind: type[S]) -> dict[str, Any]:
-        """The body; ValidationError (400) when it is not what `kind` wants."""
-        said = kind(data=self.request.data)
-        said.is_valid(raise_exception=True)
-        return dict(said.validated_data)
-
-    def _answer(self) -> Response:
-        """The incident as it is now."""
-        return Response(self.get_serializer(self.get_object()).data)

@@ -16,6 +16,7 @@ from rest_framework.serializers import BaseSerializer
 from incidents import problems
 from incidents.access import caller
 from incidents.api.fields import RecordSerializer
+from incidents.api.queries import read_sent
 from incidents.api.views import Records
 from incidents.models import Problem
 
@@ -110,20 +111,14 @@ class ProblemViewSet(RetrieveModelMixin, Records):
     @action(detail=True, methods=["post"])
     def note(self, request: Request, pk: str) -> Response:
         """Write a note, or what would end it for good."""
-        said = ProblemNoteSerializer(data=request.data)
-        said.is_valid(raise_exception=True)
-        problems.edit(self.get_object(), by=caller(request).name, **said.validated_data)
-        return self._answer()
+        said = read_sent(request, ProblemNoteSerializer)
+        problems.edit(self.get_object(), by=caller(request).name, **said)
+        return self.as_it_is()
 
     @extend_schema(request=ProblemCloseSerializer, responses={200: ProblemDetailSerializer})
     @action(detail=True, methods=["post"])
     def close(self, request: Request, pk: str) -> Response:
         """Say that it is over; again changes nothing. It opens again when the trouble returns."""
-        said = ProblemCloseSerializer(data=request.data)
-        said.is_valid(raise_exception=True)
-        problems.close(self.get_object(), by=caller(request).name, **said.validated_data)
-        return self._answer()
-
-    def _answer(self) -> Response:
-        """The problem as it is now."""
-        return Response(self.get_serializer(self.get_object()).data)
+        said = read_sent(request, ProblemCloseSerializer)
+        problems.close(self.get_object(), by=caller(request).name, **said)
+        return self.as_it_is()

@@ -1,4 +1,4 @@
-"""Query parameters as typed values, and pages of rows by id, newest first."""
+"""Query parameters and bodies as typed values, and pages of rows by id, newest first."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 
 from incidents.api.fields import UTCDateTimeField
 from incidents.models import RESOLUTION_STATUS, SEVERITIES, Episode, Incident, Problem, Target, Verdict
+from incidents.redaction import HIDDEN, clean
 from incidents.totals import totals
 
 DEFAULT_LIMIT = 10
@@ -92,7 +93,12 @@ class AlertFilters(serializers.Serializer[Any]):
     incident = serializers.IntegerField(
         min_value=1, max_value=MAX_ID, required=False, help_text="The id of an incident"
     )
-    alert_name = serializers.CharField(required=False, trim_whitespace=False, help_text="The whole name")
+    alert_name = serializers.CharField(
+        required=False,
+        trim_whitespace=False,
+        source="alert_name__in",
+        help_text="The whole name, as it is shown",
+    )
 
     def validate_source(self, name: str) -> str:
         if not Episode.objects.filter(source=name).exists():
@@ -102,11 +108,23 @@ class AlertFilters(serializers.Serializer[Any]):
     def validate_incident(self, number: int) -> int:
         return known_incident(number)
 
-    def validate_alert_name(self, name: str) -> str:
-        of_incident = Incident.objects.filter(alert_name=name)  # by an index, and nearly always the answer
-        if not (of_incident.exists() or Episode.objects.filter(alert_name=name).exists()):
+    def validate_alert_name(self, name: str) -> list[str]:
+        if not (names := _sent_as(name)):
             raise serializers.ValidationError("no alert has this name")
-        return name
+        return names
+
+
+def _sent_as(shown: str) -> list[str]:
+    """The names of alerts, as their rules are called, that are shown as this one."""
+    if HIDDEN in shown:
+        alike = Episode.objects.filter(alert_name__startswith=shown.partition(HIDDEN)[0]).order_by()
+        return [
+            name for name in alike.values_list("alert_name", flat=True).distinct() if clean(name) == shown
+        ]
+    if clean(shown) != shown:
+        return []  # nobody may find out whether a secret is in a name
+    of_incident = Incident.objects.filter(alert_name=shown)  # by an index, and nearly always the answer
+    return [shown] if of_incident.exists() or Episode.objects.filter(alert_name=shown).exists() else []
 
 
 def known_target(key: str) -> str:
@@ -134,9 +152,17 @@ class MemoryQuery(serializers.Serializer[Any]):
 def read_query(request: Request, kind: type[serializers.Serializer[Any]]) -> dict[str, Any]:
     """The query parameters that `kind` knows; ValidationError (400) for a bad one, others are ignored."""
     # A plain dict: from a QueryDict DRF would take `limit=` for an absent one.
-    query = kind(data=request.query_params.dict())
-    query.is_valid(raise_exception=True)
-    return dict(query.validated_data)
+    return _valid(kind(data=request.query_params.dict()))
+
+
+def read_sent(request: Request, kind: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    """The body as `kind` describes it; ValidationError (400) when it is another."""
+    return _valid(kind(data=request.data))
+
+
+def _valid(sent: serializers.Serializer[Any]) -> dict[str, Any]:
+    sent.is_valid(raise_exception=True)
+    return dict(sent.validated_data)
 
 
 def page_of(queryset: QuerySet[Any], *, limit: int, before: int | None = None) -> list[Any]:

@@ -20,8 +20,9 @@ from incidents.api import answers
 from incidents.api.body import read_body
 from incidents.api.queries import IncidentFilters, PageQuery, page_of, read_query
 from incidents.api.serializers import IncidentSerializer
+from incidents.finding import planned_by_value
 from incidents.models import Incident, Role
-from incidents.totals import Totals, totals
+from incidents.totals import Totals, percent, totals
 
 HEALTH_CHECK = "health_check"
 
@@ -139,17 +140,13 @@ def memory_stats(found: Totals) -> dict[str, Any]:
     """Totals as `/stats` gives them: rates as percentages; classes of severity that occurred."""
     return {
         "total_incidents": found.incidents,
-        "success_rate": _percent(found.success_rate),
-        "fixed_by_crew_rate": _percent(found.fixed_by_crew_rate),
+        "success_rate": percent(found.success_rate),
+        "fixed_by_crew_rate": percent(found.fixed_by_crew_rate),
         "avg_resolution_time": _rounded(found.avg_resolution_seconds),
         "by_severity": {name: count for name, count in found.by_severity.items() if count},
         "by_verdict": found.by_verdict,
         "by_status": found.by_status,
     }
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else round(share * 100, 2)
 
 
 def _rounded(seconds: float | None) -> float | None:
@@ -168,8 +165,9 @@ class IncidentsView(APIView):
     )
     def get(self, request: Request) -> Response:
         page = read_query(request, PageQuery)
-        filters = read_query(request, IncidentFilters)
-        found = page_of(Incident.objects.with_systems().filter(**filters), **page)[: page["limit"]]
+        with planned_by_value():
+            filters = read_query(request, IncidentFilters)
+            found = page_of(Incident.objects.with_systems().filter(**filters), **page)[: page["limit"]]
         shown = IncidentSerializer(found, many=True).data
         return Response({"status": "success", "count": len(shown), "incidents": shown})
 
@@ -179,6 +177,10 @@ class TriggerHealthCheckView(APIView):
 
     @extend_schema(request=None, responses={202: answers.QueuedAnswer})
     def post(self, request: Request) -> Response:
-        job = jobs.request(HEALTH_CHECK, by=caller(request).name)
-        answer = {"status": "accepted", "job": job.pk, "detail": "a health check is queued"}
-        return Response(answer, status=status.HTTP_202_ACCEPTED)
+        return queue_health_check(request)
+
+
+def queue_health_check(request: Request) -> Response:
+    job = jobs.request(HEALTH_CHECK, by=caller(request).name)
+    answer = {"status": "accepted", "job": job.pk, "detail": "a health check is queued"}
+    return Response(answer, status=status.HTTP_202_ACCEPTED)

@@ -12,7 +12,8 @@ from rest_framework.response import Response
 
 from incidents import access
 from incidents.api.fields import RecordSerializer
-from incidents.api.views import ADMIN_READS, Records
+from incidents.api.queries import read_sent
+from incidents.api.views import Records
 from incidents.models import Role, Token
 
 
@@ -52,16 +53,15 @@ class NewTokenSerializer(serializers.Serializer[Any]):
 class TokenViewSet(Records):
     """Tokens: who may call the API, and as what."""
 
-    needs: ClassVar = {**ADMIN_READS, "POST": Role.ADMIN}
+    needs: ClassVar = {**access.reads(Role.ADMIN), "POST": Role.ADMIN}
     queryset = Token.objects.all()
     serializer_class = TokenSerializer
 
     @extend_schema(request=NewTokenSerializer, responses={201: MadeTokenSerializer})
     def create(self, request: Request) -> Response:
         """Make a token. It is in this answer, and never shown again."""
-        wanted = NewTokenSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        made, secret = access.create_token(by=access.caller(request).name, **wanted.validated_data)
+        wanted = read_sent(request, NewTokenSerializer)
+        made, secret = access.create_token(by=access.caller(request).name, **wanted)
         shown = {**self.get_serializer(made).data, "token": secret}
         return Response(shown, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
 
@@ -70,4 +70,4 @@ class TokenViewSet(Records):
     def revoke(self, request: Request, pk: str) -> Response:
         """Refuse it from now on. One that was revoked before stays as it was."""
         access.revoke_token(self.get_object(), by=access.caller(request).name)
-        return Response(self.get_serializer(self.get_object()).data)
+        return self.as_it_is()

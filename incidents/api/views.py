@@ -14,12 +14,12 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from incidents import memory
+from incidents.access import reads
 from incidents.api import serializers
 from incidents.api.errors import Unavailable
 from incidents.api.queries import AlertFilters, IdPagination, MemoryQuery, read_query
+from incidents.finding import planned_by_value
 from incidents.models import Delivery, Episode, Event, Notification, Role, Target
-
-ADMIN_READS = {"GET": Role.ADMIN, "HEAD": Role.ADMIN, "OPTIONS": Role.ADMIN}
 
 
 class Records(ListModelMixin, GenericViewSet[Any]):
@@ -33,6 +33,14 @@ class Records(ListModelMixin, GenericViewSet[Any]):
         if self.filters is None or self.action != "list":
             return queryset
         return queryset.filter(**read_query(self.request, self.filters))
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        with planned_by_value():
+            return super().list(request, *args, **kwargs)
+
+    def as_it_is(self) -> Response:
+        """The row as it is now."""
+        return Response(self.get_serializer(self.get_object()).data)
 
 
 @extend_schema_view(list=extend_schema(parameters=[AlertFilters]))
@@ -64,7 +72,7 @@ class TargetViewSet(RetrieveModelMixin, Records):
 class EventViewSet(Records):
     """The audit: everything that happened, of every incident and of none."""
 
-    needs: ClassVar = ADMIN_READS
+    needs: ClassVar = reads(Role.ADMIN)
     queryset = Event.objects.all()
     serializer_class = serializers.EventSerializer
 
@@ -72,8 +80,7 @@ class EventViewSet(Records):
 class DeliveryViewSet(RetrieveModelMixin, Records):
     """Requests to `/alert`, byte for byte."""
 
-    needs: ClassVar = ADMIN_READS
-    queryset = Delivery.objects.all()
+    needs: ClassVar = reads(Role.ADMIN)
 
     def get_queryset(self) -> QuerySet[Delivery]:
         deliveries = Delivery.objects.all()

@@ -40,10 +40,10 @@ def compose(incident: Incident) -> tuple[str, dict[str, Any]]:
         "affected_systems": systems,
         "target": target.key if target else None,
         "target_kind": target.kind if target else None,
-        "root_cause": _cause(incident),
+        "root_cause": incident.cause,
         "cause_by": _source(incident),
         "certainty": incident.certainty or None,
-        "crew_cause": incident.root_cause if _is_corrected(incident) or _is_denied(incident) else None,
+        "crew_cause": incident.root_cause if _is_corrected(incident) or incident.is_denied else None,
         "rating": incident.rating,
         "human_confirmed": _source(incident) == "person",
         "note": incident.human_note or None,
@@ -77,13 +77,8 @@ def _systems(incident: Incident) -> list[str]:
     return sorted({system for system in found if system})
 
 
-def _cause(incident: Incident) -> str | None:
-    """A person's, else the crew's, unless a person said that it is not right."""
-    return incident.human_cause or (None if _is_denied(incident) else incident.root_cause)
-
-
 def _source(incident: Incident) -> Source | None:
-    if not _cause(incident):
+    if not incident.cause:
         return None
     if incident.human_cause or incident.rating == Rating.RIGHT:
         return "person"
@@ -94,11 +89,6 @@ def _is_corrected(incident: Incident) -> bool:
     """A person gave another cause than the crew."""
     crews, persons = incident.root_cause or "", incident.human_cause
     return bool(crews and persons) and crews.casefold().split() != persons.casefold().split()
-
-
-def _is_denied(incident: Incident) -> bool:
-    """A person said that the crew's cause is wrong, or only a part of it."""
-    return incident.rating in (Rating.WRONG, Rating.PARTLY)
 
 
 def _text(incident: Incident, payload: dict[str, Any]) -> str:

@@ -73,7 +73,7 @@ class Index:
     @classmethod
     def on_server(cls, shelf: Shelf) -> Index:
         """What the server of QDRANT_URL holds."""
-        from incidents.memory.store_server import ServerStore  # noqa: PLC0415 at first use
+        from incidents.memory.store_server import ServerStore  # noqa: PLC0415 as the other
 
         assert settings.QDRANT_URL is not None  # whoever asks has looked
         return cls(ServerStore(settings.QDRANT_URL, settings.QDRANT_API_KEY, shelf), shelf)

@@ -19,7 +19,7 @@ from incidents.memory.errors import EmbeddingError, MemoryUnavailable, ModelRepl
 from incidents.memory.index import SHELVES, Index, Loaded, Shelf, get_index
 from incidents.memory.rows import document, entries, mark, model_in_use, model_of, vectors_of
 from incidents.models import Job, MemoryEntry
-from incidents.queue import State, anew
+from incidents.queue import LIVE, State, anew
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ def _renew_if_stale(index: Index) -> None:
         return
     if not (replaced or index.lost or index.lacking or index.misfit or index.loaded is Loaded.FAILED):
         return
-    going_on = Job.objects.filter(name=REBUILD, state__in=(State.WAITING, State.RUNNING))
+    going_on = Job.objects.filter(name=REBUILD, state__in=LIVE)
     if not going_on.exists():
         why = "the embedding model is another one" if replaced or index.misfit else "entries are missing"
         logger.warning("memory: %s on the shelf %r; rebuilding in the background", why, index.shelf)

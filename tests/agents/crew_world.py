@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from agents import actions, answers, proof, reasoners, services
+from agents import actions, answers, judgement, proof, questions, reasoners, services
 from agents.advance import advance
 from agents.models import Action, ActionKind, Step
 from agents.reading import ExpressionState
@@ -33,12 +33,14 @@ class CrewWorld:
     fails: bool = False
     seen: Callable[[Episode], ExpressionState] | None = None
 
-    def look(self, episode: Episode) -> proof.Look:
+    def look(self, episode: Episode) -> judgement.Look:
         assert episode.target is not None
         if self.seen is not None:
-            return proof.Look(self.seen(episode), "as it is seen")
+            return judgement.Look(self.seen(episode), "as it is seen")
         firing = episode.target.name in self.down
-        return proof.Look(ExpressionState.FIRING if firing else ExpressionState.CLEARED, episode.target.name)
+        return judgement.Look(
+            ExpressionState.FIRING if firing else ExpressionState.CLEARED, episode.target.name
+        )
 
     def restart(self, action: Action) -> None:
         if self.fails:
@@ -64,7 +66,7 @@ class CrewWorld:
         incident = self.breaks(name)
         asked = incident.actions.filter(status=Action.Status.AWAITING_APPROVAL).first()
         if asked is not None and by is not None:
-            services.approve(asked, by=by)
+            questions.approve(asked, by=by)
             work()
         return fresh(incident)
 

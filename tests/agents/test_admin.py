@@ -12,17 +12,13 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.utils import timezone
 
+from agents import pauses
 from agents.models import Action, ModelCall, Pause, Step, ToolCall
 from incidents.models import Incident
 from tests.agents.rows import an_action
 from tests.incidents.rows import a_target
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def root(person: Callable[..., Client]) -> Client:
-    return person(superuser=True)
 
 
 def choose(client: Client, table: str, what: str, *rows: Any) -> list[str]:
@@ -71,6 +67,26 @@ def test_a_pause_of_nothing_known_is_refused(root: Client) -> None:
     assert answer.status_code == 200
     assert b"is not in the inventory" in answer.content
     assert Pause.objects.count() == 0
+
+
+def test_a_pause_that_is_over_before_it_begins_is_refused(root: Client) -> None:
+    data = {"scope": "*", "until_0": "2020-01-01", "until_1": "03:00", "reason": ""}
+    assert b"is in the past" in root.post("/admin/agents/pause/add/", data).content
+    assert Pause.objects.count() == 0
+
+
+def test_a_pause_that_another_lifted_meanwhile_is_not_lifted(root: Client) -> None:
+    pause = pauses.pause(scope="*", until=None, by="kim", reason="")
+    assert pauses.lift(pause, by="kim") is True
+    assert pauses.lift(pause, by="robin") is False
+
+
+def test_a_changes_page_says_what_was_asked(root: Client) -> None:
+    action = an_action(touches="restarts it, which 3 others depend on", arguments={"tail": 7})
+    choose(root, "action", "reject", action)
+    page = root.get(f"/admin/agents/action/{action.pk}/change/").content.decode()
+    assert "which 3 others depend on" in page
+    assert "tail" in page
 
 
 def test_the_incidents_page_shows_what_the_crew_did(root: Client) -> None:

@@ -24,11 +24,6 @@ pytestmark = pytest.mark.django_db
 LIST = "/admin/incidents/incident/"
 
 
-@pytest.fixture
-def root(person: Callable[..., Client]) -> Client:
-    return person(superuser=True)
-
-
 def shown(root: Client, query: str = "") -> list[int]:
     """Keys of the incidents in the list, in its order."""
     answer = root.get(f"{LIST}?{query}")
@@ -156,8 +151,20 @@ def test_a_bad_date_is_no_error(root: Client) -> None:
         "opened_at__year=soon",
         "opened_at__year=2026&opened_at__month=13",
         "opened_at__year=99999",
+        "opened_at__year=9999",
     ):
         assert root.get(f"{LIST}?{query}").status_code == 302
+
+
+def test_a_month_without_its_year_is_no_choice(root: Client) -> None:
+    an_incident(opened_at=datetime(2026, 5, 5, 12, tzinfo=UTC))
+    for query in ("opened_at__month=0", "opened_at__month=5", "opened_at__day=12345"):
+        page = root.get(f"{LIST}?{query}")
+        assert page.status_code == 200
+        assert "?opened_at__year=2026" in page.content.decode()
+    assert "?opened_at__month=5&amp;opened_at__year=2026" in (
+        root.get(f"{LIST}?opened_at__year=2026&opened_at__day=5").content.decode()
+    )
 
 
 @pytest.mark.filterwarnings("ignore:DateTimeField:RuntimeWarning")
@@ -363,6 +370,18 @@ class TestPage:
         assert "alert 49" in page
         assert "alert 50" not in page
         assert "alert 50" in root.get(f"{LIST}{incident.pk}/change/?events-page=2").content.decode()
+
+    @pytest.mark.parametrize("number", ["x", "²", "①", "-1", "9" * 5000])
+    def test_a_page_that_is_no_number_is_a_bad_request(self, root: Client, number: str) -> None:
+        path = f"{LIST}{an_incident().pk}/change/"
+        assert root.get(path, {"events-page": number}).status_code == 400
+
+    def test_a_rating_is_changed_but_not_taken_back(self, root: Client) -> None:
+        incident = an_incident(root_cause="the disk")
+        path = f"{LIST}{incident.pk}/change/"
+        assert "not rated" in root.get(path).content.decode()
+        services.rate(incident, by="bob", rating=Rating.WRONG)
+        assert "not rated" not in root.get(path).content.decode()
 
 
 def test_pages_go_on_without_a_count(root: Client) -> None:

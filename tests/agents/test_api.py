@@ -90,6 +90,7 @@ def test_what_can_be_paused(operator: Api, scope: str) -> None:
         {"scope": "*", "until": "2020-01-01T00:00:00Z"},
         {"scope": "*", "until": "soon"},
         {"scope": "*", "until": "9999-12-31T23:59:59-23:00"},
+        {"scope": "*", "until": "9999-12-31T23:59:59Z"},
         {"scope": "*", "reason": "x" * 301},
         {"scope": 5e400},
         [],
@@ -99,6 +100,19 @@ def test_a_pause_that_would_not_brake_is_a_400(operator: Api, wanted: Any) -> No
     a_target()
     assert operator.post("/api/v1/pauses", wanted).status_code == 400
     assert Pause.objects.count() == 0
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_the_end_of_a_pause_is_utc_and_a_moment_in_every_zone(
+    operator: Api, person: Any, settings: Any, zone: str
+) -> None:
+    settings.TIME_ZONE = zone
+    tomorrow = f"{timezone.now() + timedelta(days=1):%Y-%m-%d}"
+    made = operator.post("/api/v1/pauses", {"scope": "*", "until": f"{tomorrow}T12:00:00"})
+    assert (made.status_code, made.json()["until"]) == (201, f"{tomorrow}T12:00:00Z")
+    for until in ("9999-12-31T20:00:00-05:00", "9999-12-31T20:00:00Z"):
+        assert operator.post("/api/v1/pauses", {"scope": "*", "until": until}).status_code == 400
+    assert person().get("/").status_code == 200
 
 
 def test_a_window_and_its_end(operator: Api) -> None:
@@ -111,6 +125,12 @@ def test_a_window_and_its_end(operator: Api) -> None:
     assert ended["ended_at"] is not None
     assert operator.post(path).json() == ended
     assert list(Event.objects.values_list("kind", flat=True)) == ["paused", "resumed"]
+
+
+@pytest.mark.parametrize("starts", ["03:00Z", "03:00:00+02:00", "24:00", "3 pm", 3, None])
+def test_the_start_of_a_window_is_a_time_on_the_wall(operator: Api, starts: Any) -> None:
+    answer = operator.post("/api/v1/maintenance-windows", {"scope": "*", "starts": starts, "minutes": 90})
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["starts"])
 
 
 def test_actions_by_what_they_are(viewer: Api) -> None:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from agents import communicator
 from agents.models import Action
-from incidents.models import Incident, Notification, Verdict
+from incidents.models import Incident, Notification, Rating, Verdict
 from incidents.notifications import tell_opened
 from incidents.queue import State
 from tests.agents.rows import a_run, an_action
@@ -89,6 +89,16 @@ def test_an_end_without_a_fix_interrupts(verdict: Verdict, kind: str) -> None:
     incident = an_incident(verdict, severity="warning")
     communicator.tell(incident, a_run(incident))
     assert [row.kind for row in Notification.objects.all()] == [kind]
+
+
+def test_the_end_says_what_people_say_of_the_cause() -> None:
+    said = {"rating": Rating.WRONG, "rated_by": "robin", "human_cause": "a bad disk", "annotated_by": "kim"}
+    incident = an_incident(Verdict.UNKNOWN, **said)
+    an_action(incident)
+    communicator.tell(incident, incident.runs.get())
+    lines = Notification.objects.get(kind="ended").body.splitlines()
+    assert lines[0] == "Cause (CONFIRMED): out of memory"
+    assert {"robin calls this cause wrong.", "kim says: a bad disk"} <= set(lines)
 
 
 def test_secrets_of_an_alert_are_not_told() -> None:

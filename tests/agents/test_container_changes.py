@@ -11,7 +11,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from agents import actions, proof, services
+from agents import actions, judgement, proof, services
 from agents.advance import advance
 from agents.kinds import ActionKind
 from agents.models import Action, Step
@@ -36,7 +36,7 @@ class Killed(BaseException):
 
 @pytest.fixture
 def engine(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    look = proof.Look(ExpressionState.FIRING, "the expression is true")
+    look = judgement.Look(ExpressionState.FIRING, "the expression is true")
     monkeypatch.setattr(proof, "observe", lambda incident, progress=None: look)
     monkeypatch.setattr(proof, "observe_target", lambda incident, target: look)
     settings.REMEDIATION_MODE = "auto"

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents import contested, proof, tasks
+from agents import contested, judgement, proof, tasks
 from agents.reading import ExpressionState
 from agents.tools import alertmanager
 from incidents import broker, episodes, intake, turns
@@ -143,7 +143,7 @@ def test_right_after_a_verdict_the_expression_says_more_than_alertmanagers_list(
     alert = episodes.as_alert(episode)
     listed = alertmanager.Listing({"g": (alert,)}, frozenset({episode.fingerprint}))
     monkeypatch.setattr(alertmanager, "listing", lambda: listed)
-    monkeypatch.setattr(proof, "observe_episode", lambda row: proof.Look(state, "it says so"))
+    monkeypatch.setattr(proof, "observe_episode", lambda row: judgement.Look(state, "it says so"))
     contested.settle(episode.pk)
     closed.refresh_from_db()
     assert (closed.verdict is None or Episode.objects.exclude(incident=closed).exists()) is active

@@ -66,6 +66,12 @@ def test_what_nobody_knows_is_null(viewer: Api) -> None:
     assert viewer.get("/api/v1/incidents/999/cost").status_code == 404
 
 
+def test_no_calls_cost_nothing(viewer: Api) -> None:
+    total = viewer.get(f"/api/v1/incidents/{an_incident().pk}/cost").json()["total"]
+    assert (total["calls"], total["cost_usd"], total["output_tokens"]) == (0, "0.000000", 0)
+    assert viewer.get("/api/v1/costs").json()["total"] == total
+
+
 def test_where_the_money_went(viewer: Api, incident: Incident, settings: Any) -> None:
     settings.LLM_BUDGET_DAILY_USD = 1.0
     got = viewer.get("/api/v1/costs").json()
@@ -139,7 +145,7 @@ def test_calls_can_be_filtered_in_the_admin(person: Any, incident: Incident) -> 
     answer = browser.get(address)
     assert answer.status_code == 200
     assert [each.cost_usd for each in answer.context["cl"].result_list] == [None]
-    assert browser.get("/admin/agents/modelcall/?q=DiskFull").context["cl"].result_list.count() == 3
+    assert len(browser.get("/admin/agents/modelcall/?q=DiskFull").context["cl"].result_list) == 3
     assert Decimal("0.02") in [
         each.cost_usd for each in browser.get("/admin/agents/modelcall/").context["cl"].result_list
     ]

@@ -84,6 +84,11 @@ def test_alertmanager_is_as_its_last_poll(settings: Settings) -> None:
     old = now - timedelta(hours=1)
     Job.objects.filter(pk=job.pk).update(result={"polls": [old.isoformat()]})
     assert found("Alertmanager").state == "unknown"
+    away = {"polls": [old.isoformat()], "error": "refused"}
+    Job.objects.filter(pk=job.pk).update(result=away)
+    assert found("Alertmanager").state == "failing"  # asked today, in vain
+    Job.objects.filter(pk=job.pk).update(last_finished_at=old)
+    assert found("Alertmanager").state == "unknown"  # asked by nobody since
 
 
 @pytest.fixture
@@ -113,6 +118,14 @@ def test_a_model_is_as_its_last_call_and_its_breaker(model: rungs.Rung) -> None:
     assert found("Model").state == "ok"
 
 
+def test_what_failed_long_ago_says_nothing_of_today(model: rungs.Rung) -> None:
+    call(model, error="500", started_at=timezone.now() - timedelta(days=3))
+    breaker.failed(model, "no answer", pause=None)
+    assert found("Model").state == "unknown"
+    call(model, error="500")
+    assert (found("Model").state, found("Model").detail) == ("failing", "m at http://model.lan: no answer")
+
+
 def test_a_channel_is_as_its_messages(settings: Settings) -> None:
     settings.NOTIFY_URLS = ["json://secret-host/", "ntfy://topic"]
     assert found("json-1").state == "unknown"
@@ -139,6 +152,8 @@ def test_a_memory_server_is_not_asked(settings: Settings, monkeypatch: pytest.Mo
         incident=an_incident(), title="t", text="t", content_hash="h", state="done", synced_at=now
     )
     assert found("Memory") == Dependency("Memory", "ok", "http://qdrant.lan:6333", now)
+    MemoryEntry.objects.update(synced_at=now - timedelta(days=3))
+    assert found("Memory").state == "unknown"
     MemoryEntry.objects.filter(pk=entry.pk).update(state="waiting", attempts=3, error="no answer")
     assert (found("Memory").state, found("Memory").detail) == (
         "failing",
@@ -169,6 +184,9 @@ def test_the_listener_outside(settings: Settings) -> None:
         "failing",
         "withheld, work is stuck: step",
     )
+    ago = timezone.now() - timedelta(hours=1)
+    Job.objects.filter(pk=job.pk).update(result={"stuck": {}, "heartbeat": "ok"}, last_finished_at=ago)
+    assert found("Heartbeat") == Dependency("Heartbeat", "failing", "not given since", ago)
 
 
 def test_it_costs_the_same_for_any_number(settings: Settings, model: rungs.Rung) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from agents import actions, executor, pauses, proof, services, stranded
+from agents import actions, executor, judgement, pauses, proof, services, stranded
 from agents.advance import advance
 from agents.models import Action, ActionKind, Step
 from agents.reading import ExpressionState
@@ -55,7 +55,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, settings) -> Engine:
         evidence=lambda action: {"logs": ["password=hunter2"]},
     )
     monkeypatch.setitem(actions.SPECS, ActionKind.RESTART_CONTAINER, spec)
-    look = proof.Look(ExpressionState.FIRING, "the expression is true", fresh=("up",))
+    look = judgement.Look(ExpressionState.FIRING, "the expression is true", fresh=("up",))
     monkeypatch.setattr(proof, "observe", lambda incident, progress=None: look)
     monkeypatch.setattr(proof, "observe_target", lambda incident, target: proof.observe(incident))
     settings.REMEDIATION_MODE = "auto"
@@ -231,7 +231,7 @@ def test_a_pause_between_approval_and_execution_holds(engine: Engine, approved) 
 
 
 def test_a_fault_that_is_gone_is_not_acted_on(engine: Engine, approved, monkeypatch) -> None:
-    look = proof.Look(ExpressionState.CLEARED, "no longer true")
+    look = judgement.Look(ExpressionState.CLEARED, "no longer true")
     monkeypatch.setattr(proof, "observe", lambda incident, progress=None: look)
     action, step = approved(by="alice")
     advance(step.pk)
@@ -240,7 +240,7 @@ def test_a_fault_that_is_gone_is_not_acted_on(engine: Engine, approved, monkeypa
 
 
 def test_no_autonomous_action_where_no_proof_is_possible(engine: Engine, approved, monkeypatch) -> None:
-    look = proof.Look(ExpressionState.UNKNOWN, "proof unavailable")
+    look = judgement.Look(ExpressionState.UNKNOWN, "proof unavailable")
     monkeypatch.setattr(proof, "observe", lambda incident, progress=None: look)
     action, step = approved(by="policy")
     advance(step.pk)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from agents import figures
-from agents.figures import Figures
+from agents.figures import Span
 from agents.models import ModelCall, Step
 from incidents.models import Incident, Verdict
 from tests.agents.rows import a_run, an_action
@@ -24,7 +24,7 @@ def ended(verdict: Verdict, ago: timedelta, *, seconds: float | None = None) -> 
     return an_incident(verdict, seconds=seconds, opened_at=then, closed_at=then)
 
 
-def day_and_month() -> tuple[Figures, Figures]:
+def day_and_month() -> tuple[Span, Span]:
     day, month = figures.spans()
     return day, month
 
@@ -86,6 +86,14 @@ def test_money_is_what_is_known_and_the_rest_is_said() -> None:
 def test_calls_without_a_price_are_not_free() -> None:
     call(None)
     assert day_and_month()[0].cost_usd is None
+
+
+def test_a_call_that_was_lost_with_its_worker_is_not_free(settings: Settings) -> None:
+    call(None, seconds=None)  # under way: the budgets have it
+    assert (day_and_month()[0].cost_usd, day_and_month()[0].unpriced_calls) == (Decimal(0), 0)
+    ago = timedelta(seconds=settings.LEASE_LIMIT_SECONDS + 1)
+    call(None, timezone.now() - ago, seconds=None)
+    assert (day_and_month()[0].cost_usd, day_and_month()[0].unpriced_calls) == (None, 1)
 
 
 def test_budgets_of_the_calendar_stand_beside(settings: Settings) -> None:

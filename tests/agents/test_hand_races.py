@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from agents import actions, crew, proof, reasoners, services
+from agents import actions, crew, proof, questions, reasoners, services
 from agents.models import Action, ActionKind, CrewRun, Step
 from agents.policy import authorize
 from agents.reading import ExpressionState
@@ -62,10 +62,10 @@ def test_taken_over_after_the_decision_nobody_is_asked(
 def test_who_has_it_is_not_asked_again(world: CrewWorld) -> None:
     incident = world.breaks("web")
     action = incident.actions.get()
-    services.reject(action, by="alice", code="mine")
-    assert not services.may_ask_again(Action.objects.select_related("incident").get())
-    with pytest.raises(services.CannotAsk, match="alice has it"):
-        services.ask_again(action, by="bob")
+    questions.reject(action, by="alice", code="mine")
+    assert not questions.may_ask_again(Action.objects.select_related("incident").get())
+    with pytest.raises(questions.CannotAsk, match="alice has it"):
+        questions.ask_again(action, by="bob")
 
 
 def test_given_back_in_the_middle_of_a_turn_there_is_one_of_each(
@@ -201,12 +201,12 @@ def test_to_ask_again_is_no_yes(world: CrewWorld, settings: Any, end: str) -> No
     incident = world.breaks("web")
     action = incident.actions.get()
     if end == "rejected":
-        services.reject(action, by="alice", code="wrong_cause", reason="leave it")
+        questions.reject(action, by="alice", code="wrong_cause", reason="leave it")
     else:
         Action.objects.update(expires_at=timezone.now())
-        services.expire(action)
+        questions.expire(action)
     world.seen = lambda episode: ExpressionState.FIRING
-    services.ask_again(Action.objects.get(), by="link in json-1")
+    questions.ask_again(Action.objects.get(), by="link in json-1")
     work()
     assert world.restarted == []
     asked = incident.actions.latest("pk")
@@ -226,7 +226,7 @@ def test_a_form_that_is_refused_rejects_nothing(world: CrewWorld, person: Callab
 def test_a_secret_in_a_persons_words_is_shown_to_nobody(world: CrewWorld, operator: Any) -> None:
     secret = "I log in with password=hunter2hunter2 myself"
     incident = world.breaks("web")
-    services.reject(incident.actions.get(), by="alice", reason=secret)
+    questions.reject(incident.actions.get(), by="alice", reason=secret)
     target = a_target("another")
     operator.post("/api/v1/pauses", {"scope": target.key, "reason": secret})
     assert incident.target is not None

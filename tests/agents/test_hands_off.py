@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from agents import actions, answers, executor, policy, proof, reasoners, services, stranded
+from agents import actions, answers, executor, judgement, policy, proof, reasoners, services, stranded
 from agents.advance import advance
 from agents.models import Action, ActionKind, CrewRun, Step
 from agents.reading import ExpressionState
@@ -30,7 +30,7 @@ from tests.incidents.rows import a_target, an_episode, an_incident
 
 __all__ = ["approved", "engine"]
 pytestmark = pytest.mark.django_db
-FIRING = proof.Look(ExpressionState.FIRING, "the expression is true")
+FIRING = judgement.Look(ExpressionState.FIRING, "the expression is true")
 STOPPED = replace(RUNNING, status_class="stopped", stopped_by="person", stopped_at="2026-01-01T01:00:00Z")
 
 
@@ -84,7 +84,7 @@ def test_an_incident_closed_while_the_healer_proposes_gets_no_action(
 def test_what_a_person_stops_while_the_proof_reads_is_not_started(
     engine: Engine, approved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def observe(incident: Incident, target: Target) -> proof.Look:
+    def observe(incident: Incident, target: Target) -> judgement.Look:
         engine.state = STOPPED
         return FIRING
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from agents import ledger, policy, services
+from agents import ledger, policy, questions, services
 from agents.models import Action, ActionKind, Autonomy, Step
 from agents.reading import ExpressionState
 from incidents import services as incident_services
@@ -270,7 +270,7 @@ def test_what_asked_anyway_is_no_news(world: CrewWorld) -> None:
 def test_a_change_that_failed_gets_no_credit_for_what_cleared_by_itself(world: CrewWorld) -> None:
     world.fails = True
     incident = world.breaks("web")
-    services.approve(incident.actions.get(), by="alice")
+    questions.approve(incident.actions.get(), by="alice")
     world.seen = lambda episode: (
         ExpressionState.CLEARED if Action.objects.get().finished_at else ExpressionState.FIRING
     )
@@ -303,7 +303,7 @@ def test_what_its_sender_resolved_before_an_action_that_saw_no_fault_is_not_its_
     world.seen = lambda episode: ExpressionState.CLEARED if world.restarted else fault
     if ended:
         incident.episodes.update(ends_at=timezone.now() - timedelta(seconds=1))
-    services.approve(incident.actions.get(), by="alice")
+    questions.approve(incident.actions.get(), by="alice")
     work()
     assert world.restarted == ["web"]
     assert fresh(incident).verdict == verdict

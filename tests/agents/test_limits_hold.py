@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from agents import services
+from agents import questions
 from agents.models import Action
 from agents.rules import Decision
 from incidents import services as incident_services
@@ -30,14 +30,14 @@ HAPPENINGS = ("breaks", "breaks", *ANSWERS, "approve", "time", "time", "clock se
 
 def answer(what: str, action: Action) -> None:
     """A person's answer to a question, in time or not."""
-    with suppress(services.NotWaiting, services.CannotAsk):
+    with suppress(questions.NotWaiting, questions.CannotAsk):
         match what:
             case "approve":
-                services.approve(action, by="alice")
+                questions.approve(action, by="alice")
             case "reject":
-                services.reject(action, by="alice")
+                questions.reject(action, by="alice")
             case "ask again":
-                services.ask_again(action, by="alice")
+                questions.ask_again(action, by="alice")
             case "take over":
                 incident_services.take_over(fresh(action.incident), by="alice")
             case "give back":

@@ -15,7 +15,7 @@ import yaml
 from django.db import transaction
 from django.utils import timezone
 
-from agents import actions, maintenance, proof, services
+from agents import actions, judgement, maintenance, proof, services
 from agents.advance import advance
 from agents.changes import process
 from agents.changes.maintenance import MAINTENANCE
@@ -354,7 +354,7 @@ def test_what_is_declared_otherwise_after_the_yes_is_not_run(
 
 def an_approved(made: Action, monkeypatch: pytest.MonkeyPatch) -> tuple[Action, Step]:
     """The wish as an approved action of an incident, with its executor's step."""
-    look = proof.Look(ExpressionState.FIRING, "the expression is true")
+    look = judgement.Look(ExpressionState.FIRING, "the expression is true")
     monkeypatch.setattr(proof, "observe_target", lambda incident, target: look)
     about = made.target
     about.save()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agents import answers, offers, proof, reasoners, services
+from agents import answers, judgement, offers, proof, reasoners, services
 from agents.advance import advance
 from agents.answers import Remediation, terminal_tool
 from agents.kinds import ActionKind
@@ -73,7 +73,7 @@ def test_arguments_of_another_action_are_nobodys_business() -> None:
 
 @pytest.fixture
 def engine(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    look = proof.Look(ExpressionState.FIRING, "the expression is true")
+    look = judgement.Look(ExpressionState.FIRING, "the expression is true")
     monkeypatch.setattr(proof, "observe_target", lambda incident, target: look)
     with Engine("nas", ["shop"], calls=[]) as made:
         settings.DOCKER_HOSTS = {"nas": made.url}

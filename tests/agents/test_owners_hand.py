@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from agents import actions, answers, crew, pauses, policy, reasoners, services
+from agents import actions, answers, crew, pauses, policy, questions, reasoners, services
 from agents.advance import advance
 from agents.models import Action, ActionKind, CrewRun, MaintenanceWindow, Step
 from agents.reading import ExpressionState
@@ -135,7 +135,7 @@ def test_acknowledging_stops_nothing() -> None:
 
 def test_a_no_ends_that_proposal_for_its_incident() -> None:
     action = an_action()
-    services.reject(action, by="robin", reason="it is the network", code="wrong_cause")
+    questions.reject(action, by="robin", reason="it is the network", code="wrong_cause")
     decision = proposed(services.add_step(action.step.run, Step.Agent.HEALER), action)
     assert (decision.effect, codes(decision)) == ("refuse", {"rejected"})
     assert decision.text == "robin rejected it: Wrong Cause"
@@ -148,7 +148,7 @@ def test_a_no_ends_that_proposal_for_its_incident() -> None:
 
 def test_but_not_when_a_person_wants_it_again_nor_in_another_incident() -> None:
     action = an_action()
-    services.reject(action, by="robin")
+    questions.reject(action, by="robin")
     again = services.add_step(action.step.run, Step.Agent.HEALER, asked_by="robin")
     assert "rejected" not in codes(proposed(again, action))
     other = an_incident(target=action.target)
@@ -159,7 +159,7 @@ def test_but_not_when_a_person_wants_it_again_nor_in_another_incident() -> None:
 
 def test_who_does_it_himself_has_the_incident() -> None:
     action = an_action()
-    services.reject(action, by="robin", code="mine")
+    questions.reject(action, by="robin", code="mine")
     assert Incident.objects.get().taken_over_by == "robin"
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents import patience, services
+from agents import patience, questions, services
 from agents.advance import advance
 from agents.models import Action, Step
 from agents.patience import History
@@ -212,9 +212,9 @@ def test_nobody_waits_longer_than_ten_minutes(world: CrewWorld, settings: Any) -
 
 def test_who_asks_by_hand_is_not_kept_waiting(world: CrewWorld) -> None:
     incident = world.breaks("web")
-    services.reject(incident.actions.get(), by="alice")
+    questions.reject(incident.actions.get(), by="alice")
     heals_itself()
-    services.ask_again(incident.actions.get(), by="alice")
+    questions.ask_again(incident.actions.get(), by="alice")
     work()
     assert incident.actions.filter(status=Action.Status.AWAITING_APPROVAL).exists()
 
@@ -222,12 +222,12 @@ def test_who_asks_by_hand_is_not_kept_waiting(world: CrewWorld) -> None:
 def test_who_asks_by_hand_ends_the_waiting(world: CrewWorld) -> None:
     incident = world.breaks("web")
     asked = incident.actions.get()
-    services.reject(asked, by="alice")
+    questions.reject(asked, by="alice")
     heals_itself()
     step = services.add_step(asked.step.run, Step.Agent.HEALER, focus=asked.target)
     advance(step.pk)
     assert patience.waiting(asked.step.run).get() == step
-    assert services.ask_again(asked, by="alice") == step
+    assert questions.ask_again(asked, by="alice") == step
     advance(step.pk)
     assert incident.actions.filter(status=Action.Status.AWAITING_APPROVAL).exists()
 

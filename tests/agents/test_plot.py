@@ -117,6 +117,13 @@ def test_it_is_told_in_words() -> None:
     assert root.findtext("title") == "up"
 
 
+def test_over_several_days_a_time_has_its_day() -> None:
+    plot = a_plot(*[1.0] * 60, marks=(Mark("ended", "over", START + 3000),))
+    said = describe(plot, BERLIN)
+    assert said.startswith("From 14 Nov 23:13:20 to 15 Nov 00:12:20.")
+    assert "15 Nov 00:03:20: over." in said
+
+
 def test_strangers_words_are_escaped_and_no_style_is_inline() -> None:
     text = svg(a_plot(1, 2, name='<script>"', marks=(Mark("began", "<b>", START),)), width=600, zone=BERLIN)
     assert "<script>" not in text

@@ -11,6 +11,7 @@ from django.utils import timezone
 from agents import postmortem
 from agents.models import Action, CrewRun, Step, ToolCall
 from agents.postmortem.markdown import markdown
+from incidents import events
 from incidents import services as incident_services
 from incidents.models import Event, Incident, MemoryEntry, Notification, Problem, Rating, Verdict
 from incidents.queue import State
@@ -69,6 +70,11 @@ def ended() -> Incident:
     return incident
 
 
+def another_run(incident: Incident) -> CrewRun:
+    incident.runs.update(finished_at=timezone.now())
+    return CrewRun.objects.create(incident=incident, number=2)
+
+
 def codes(incident: Incident) -> set[str]:
     return {each.code for each in postmortem.of(fresh(incident)).follow_ups}
 
@@ -104,6 +110,34 @@ def test_where_it_came_back_it_counts_from_its_return(ended: Incident) -> None:
     }
 
 
+def test_what_was_changed_before_its_return_is_not_the_first_change_since(ended: Incident) -> None:
+    at = START + timedelta(seconds=60)
+    Event.objects.create(incident=ended, at=at, kind=Event.Kind.REOPENED, actor="alertmanager", text="again")
+    again = another_run(ended)
+    step = Step.objects.create(run=again, agent="healer")
+    begun: dict[str, Any] = {
+        "executing_at": at + timedelta(seconds=9),
+        "finished_at": at + timedelta(seconds=10),
+    }
+    an_action(ended, status=Action.Status.DONE, step=step, **begun)
+    spans = {each.name: each.seconds for each in postmortem.of(ended).spans}
+    assert spans["from its return to the first change"] == 9.0
+
+
+def test_the_first_answer_that_names_a_cause_is_when_it_was_known(ended: Incident) -> None:
+    def known() -> float | None:
+        spans = {each.name: each.seconds for each in postmortem.of(ended).spans}
+        return spans.get("from the alert to a cause")
+
+    again = another_run(ended)
+    first = Step.objects.get(agent="analyst")
+    later = {"finished_at": START + timedelta(hours=2), "output": first.output}
+    Step.objects.create(run=again, agent="analyst", state="done", **later)
+    assert known() == 40.0
+    Step.objects.filter(pk=first.pk).update(output={**(first.output or {}), "certainty": "INCONCLUSIVE"})
+    assert known() == 7200.0
+
+
 def test_it_is_named_as_a_document(ended: Incident) -> None:
     assert postmortem.of(ended).title == "ServiceDown on jellyfin@docker2, 2026-11-23"
 
@@ -121,6 +155,29 @@ def test_a_change_says_who_allowed_it_and_what_the_proof_said(ended: Incident) -
     [change] = postmortem.of(ended).changes
     assert (change.decided_by, change.by_person, change.helped) == ("alice", True, True)
     assert (change.waited_seconds, change.took_seconds) == (10.0, 3.0)
+
+
+def test_what_a_person_rejected_and_what_the_policy_refused_was_allowed_by_nobody(
+    ended: Incident, person: Any
+) -> None:
+    done = {"executing_at": None, "finished_at": None, "helped": None}
+    client = person(staff=True)
+    for status, by, by_person in (
+        (Action.Status.REJECTED, "Kim", True),
+        (Action.Status.REFUSED, "policy", False),
+    ):
+        Action.objects.update(status=status, decided_by=by, by_person=by_person, **done)
+        made = postmortem.of(ended)
+        assert postmortem.facts(made)["changes"][0]["decided"] == f"decided by {by}"
+        assert f"- Decided by {by} at" in markdown(made)
+        page = client.get(f"/incidents/{ended.pk}/postmortem").content.decode()
+        assert f"Decided by {by}," in page
+        assert "Allowed by" not in page
+
+
+def test_a_name_stays_as_it_is_written(ended: Incident) -> None:
+    Action.objects.update(decided_by="KimB")
+    assert "- Approved by KimB at" in markdown(postmortem.of(ended))
 
 
 def test_it_says_how_it_ended_and_why_we_know(ended: Incident) -> None:
@@ -192,7 +249,7 @@ def test_a_long_timeline_keeps_its_beginning_and_its_end(monkeypatch: pytest.Mon
     monkeypatch.setattr("agents.postmortem.compose.LAST_EVENTS", 2)
     incident = an_incident()
     for number in range(9):
-        incident_services.record(incident, Event.Kind.NOTED, "alice", f"note {number}")
+        events.record(incident, Event.Kind.NOTED, "alice", f"note {number}")
     made = postmortem.of(incident)
     told = [moment.text for chapter in made.timeline for moment in chapter.moments]
     assert told == ["note 0", "note 1", "note 2", "note 7", "note 8"]
@@ -213,6 +270,7 @@ def test_what_went_well_leaves_nothing_but_a_missing_expression(ended: Incident)
     [
         ({"helped": None}, "unproven_action"),
         ({"helped": False}, "vain_action"),
+        ({"status": Action.Status.FAILED, "helped": None}, "vain_action"),
         ({"status": Action.Status.UNKNOWN, "helped": None}, "unknown_action"),
         ({"status": Action.Status.EXPIRED, "executing_at": None}, "expired"),
     ],
@@ -222,6 +280,12 @@ def test_an_action_without_a_good_record_is_left_to_do(
 ) -> None:
     Action.objects.update(**change)
     assert code in codes(ended)
+
+
+def test_while_the_proof_is_watched_its_outcome_is_left_to_nobody(ended: Incident) -> None:
+    Incident.objects.update(status="proving", verdict=None, closed_at=None, resolution_seconds=None)
+    Action.objects.update(helped=None)
+    assert "unproven_action" not in codes(ended)
 
 
 @pytest.mark.parametrize(
@@ -281,6 +345,13 @@ def test_the_api_has_its_parts_and_the_markdown(ended: Incident, api: Any) -> No
     assert (viewers["changes"][0]["result"], QUOTE in viewers["markdown"]) == (None, False)
 
 
+def test_what_is_not_known_yet_is_null_over_the_api(api: Any) -> None:
+    told = api("viewer").get(f"/api/v1/incidents/{an_incident(status='new').pk}/postmortem").json()
+    names = ("text", "by", "certainty", "crews", "rating", "rated_by", "note")
+    assert {name: told["cause"][name] for name in names} == dict.fromkeys(names)
+    assert (told["ending"]["note"], told["ending"]["seen"], told["summary"]["written_at"]) == (None,) * 3
+
+
 def test_a_file_is_named_after_the_incident(ended: Incident, person: Any) -> None:
     answer = person().get(f"/incidents/{ended.pk}/postmortem.md")
     assert answer["Content-Disposition"] == f'attachment; filename="postmortem-{ended.pk}.md"'
@@ -292,7 +363,7 @@ def test_reading_it_takes_as_many_statements_for_many_rows_as_for_few(
 ) -> None:
     for number in range(30):
         an_episode(ended, target=a_target(f"web{number}"))
-        incident_services.record(ended, Event.Kind.NOTED, "alice", f"note {number}")
+        events.record(ended, Event.Kind.NOTED, "alice", f"note {number}")
     with django_assert_max_num_queries(32):
         markdown(postmortem.of(fresh(ended)))
 

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from agents import postmortem
 from agents.postmortem.markdown import markdown as document
 from agents.postmortem.markdown import text
-from incidents import services
+from incidents import events
 from incidents.models import Event, Verdict
 from tests.agents.rows import a_run
 from tests.incidents.rows import a_target, an_episode, an_incident
@@ -94,7 +94,7 @@ def test_a_whole_document_of_hostile_records_is_only_words(renderer: str) -> Non
     claim = {"text": everything, "call_id": "<u>t1</u>", "quote": everything, "found": True}
     step.output = {"cause": everything, "certainty": "LIKELY", "claims": [claim], "dropped": [everything]}
     step.save()
-    services.record(incident, Event.Kind.NOTED, "<a href=x>me</a>", everything)
+    events.record(incident, Event.Kind.NOTED, "<a href=x>me</a>", everything)
     html = RENDERERS[renderer](document(postmortem.of(incident)))
     tags = set(re.findall(r"</?([a-z0-9]+)", html))
     ours = {"h1", "h2", "h3", "p", "ul", "li", "em", "strong", "blockquote", "del", "s"}

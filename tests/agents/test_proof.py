@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agents.proof import Begun, Judgement, Look, Progress, judge
+from agents.judgement import Begun, Judgement, Look, Progress, judge
 from agents.reading import ExpressionState as State
 from incidents.models import Verdict
 

@@ -17,7 +17,7 @@ def test_some_lines_around_it_are_shown_and_the_rest_is_folded() -> None:
 
 
 def test_nothing_is_lost_or_doubled() -> None:
-    for quote in ("line 1\n", "line 20", "ne 5\nline", OUTPUT):
+    for quote in ("line 1\n", "line 20", "line 5\nline 6", OUTPUT):
         found = around(OUTPUT, quote)
         assert found is not None
         shown = found.before + found.quote + found.after
@@ -26,14 +26,20 @@ def test_nothing_is_lost_or_doubled() -> None:
 
 
 def test_the_quote_stays_in_its_line() -> None:
-    found = around("exit code: 137 (killed)", "137")
+    found = around("state: exit code: 137 (killed)", "exit code: 137")
     assert found is not None
-    assert (found.before, found.quote, found.after) == ("exit code: ", "137", " (killed)")
+    assert (found.before, found.quote, found.after) == ("state: ", "exit code: 137", " (killed)")
+
+
+def test_a_longer_number_before_it_is_not_it() -> None:
+    found = around("exit code: 137\nexit code: 13", "exit code: 13")
+    assert found is not None
+    assert (found.before, found.after) == ("exit code: 137\n", "")
 
 
 def test_long_lines_and_long_outputs_are_cut() -> None:
     long = "x" * 100_000
-    found = around(f"{long}\n{long} QUOTE {long}\n" + "y\n" * 100_000, "QUOTE")
+    found = around(f"{long}\n{long} THE QUOTE {long}\n" + "y\n" * 100_000, "THE QUOTE")
     assert found is not None
     assert len(found.before) < 2 * LONGEST_LINE + 20
     assert len(found.after) < (LINES + 1) * (LONGEST_LINE + 2)

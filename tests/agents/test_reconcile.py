@@ -11,7 +11,7 @@ import pytest
 import yaml
 from django.utils import timezone
 
-from agents import contested, proof, reconcile
+from agents import contested, judgement, proof, reconcile
 from agents.reading import ExpressionState
 from agents.tools import alertmanager as tool
 from incidents import intake, jobs, services
@@ -146,7 +146,7 @@ def sees(monkeypatch: pytest.MonkeyPatch) -> Sees:
     """`sees(state)`: what the alerts' own expressions are from now on."""
 
     def make(state: ExpressionState) -> None:
-        look = proof.Look(state, f"it is {state}")
+        look = judgement.Look(state, f"it is {state}")
         monkeypatch.setattr(proof, "observe_episode", lambda episode: look)
 
     return make

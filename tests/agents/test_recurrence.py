@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from agents import crew, outcomes, reasoners, services
+from agents import crew, outcomes, questions, reasoners
 from agents.models import Action, Step, ToolCall
 from agents.tools import REGISTRY
 from agents.tools.base import Result, Tool
@@ -61,7 +61,7 @@ def trouble(house: CrewWorld, previous: Incident | None = None) -> Incident:
     """The container goes down, a person says yes when asked, and it ends."""
     incident = house.breaks("web", previous=previous)
     for asked in incident.actions.filter(status=Action.Status.AWAITING_APPROVAL):
-        services.approve(asked, by="alice")
+        questions.approve(asked, by="alice")
         work()
     learn()
     return fresh(incident)

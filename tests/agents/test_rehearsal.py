@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from agents import answers, proof, reasoners, rehearsal, services
+from agents import answers, judgement, proof, reasoners, rehearsal, services
 from agents.models import Action, Step
 from agents.reading import ExpressionState
 from incidents import jobs, memory, problems
@@ -17,7 +17,7 @@ from incidents.models import Delivery, Event, Incident, Job, Problem, Verdict
 from incidents.totals import totals
 from tests.agents import crew_world
 from tests.agents.crew_world import CrewWorld, world
-from tests.incidents.rows import a_target
+from tests.incidents.rows import a_target, an_episode, an_incident
 
 __all__ = ["world"]
 pytestmark = pytest.mark.django_db
@@ -88,7 +88,7 @@ def test_whatever_the_crew_wants_it_changes_nothing(
         return answer.model_copy(update={"target": target.key}) if wants else answer
 
     monkeypatch.setattr(reasoners, "think", think)
-    firing = proof.Look(ExpressionState.FIRING, "it fires")
+    firing = judgement.Look(ExpressionState.FIRING, "it fires")
     monkeypatch.setattr(proof.Watcher, "look", lambda self, episode: firing)
     services.start_run(rehearsal.send(by="kim"))
     crew_world.work()
@@ -104,6 +104,20 @@ def test_it_counts_in_no_rate_and_becomes_no_problem(monkeypatch: pytest.MonkeyP
     for incident in Incident.objects.filter(pk__in=sent):
         problems.notice(memory.remember(incident).pk)
     assert not Problem.objects.exists()
+
+
+def test_one_that_somebody_else_sent_under_its_name_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source of a token may be any."""
+    strange = an_episode(
+        an_incident(source=rehearsal.SOURCE, alert_name=rehearsal.ALERT), starts_at=timezone.now()
+    )
+    incident = Incident.objects.get(pk=rehearsal.send(by="kim"))
+    later(monkeypatch, rehearsal.LASTS)
+    work()
+    incident.refresh_from_db()
+    assert incident.verdict == Verdict.FALSE_ALARM
+    strange.refresh_from_db()
+    assert strange.ends_at is not None
 
 
 def test_one_that_a_person_ended_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

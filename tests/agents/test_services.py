@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents import actions, policy, reasoners, services
+from agents import actions, policy, questions, reasoners, services
 from agents.advance import advance
 from agents.models import Action, ActionKind, CrewRun, Step
 from agents.reading import ExpressionState
@@ -28,20 +28,20 @@ def late(action: Action) -> Action:
 
 def test_an_answer_that_comes_too_late_is_none() -> None:
     action = late(an_action())
-    for decide in (services.approve, services.reject):
-        with pytest.raises(services.NotWaiting):
+    for decide in (questions.approve, questions.reject):
+        with pytest.raises(questions.NotWaiting):
             decide(action, by="alice")
     assert not Event.objects.filter(kind__in=("approved", "rejected")).exists()
 
 
 def test_a_question_that_nobody_answered_may_be_asked_again() -> None:
     action = late(an_action())
-    step = services.ask_again(action, by="alice")
+    step = questions.ask_again(action, by="alice")
     action.refresh_from_db()
     assert action.status == Action.Status.EXPIRED
     assert (step.agent, step.state) == (Step.Agent.HEALER, State.WAITING)
-    with pytest.raises(services.CannotAsk, match="asked already"):
-        services.ask_again(action, by="bob")
+    with pytest.raises(questions.CannotAsk, match="asked already"):
+        questions.ask_again(action, by="bob")
 
 
 def stopped_by_hand() -> actions.TargetState:
@@ -61,7 +61,7 @@ def asked_now(step: Step, action: Action) -> str:
 def test_what_was_stopped_by_hand_is_asked_once_but_as_often_as_a_person_wants(settings) -> None:
     settings.REMEDIATION_MODE = "auto"
     action = late(an_action(target_state=services.snapshot(stopped_by_hand())))
-    wanted = services.ask_again(action, by="alice")
+    wanted = questions.ask_again(action, by="alice")
     assert asked_now(wanted, action) == "ask"
     Step.objects.filter(pk=wanted.pk).update(state=State.DONE)
     assert asked_now(services.add_step(wanted.run, Step.Agent.HEALER), action) == "refuse"
@@ -79,8 +79,8 @@ def test_a_question_withdrawn_by_the_end_of_its_incident_was_asked(settings) -> 
 def test_nobody_asks_again_while_the_crew_is_at_another_target() -> None:
     action = late(an_action())
     services.add_step(action.step.run, Step.Agent.ANALYST, focus=a_target("other"))
-    with pytest.raises(services.CannotAsk, match="another target"):
-        services.ask_again(action, by="alice")
+    with pytest.raises(questions.CannotAsk, match="another target"):
+        questions.ask_again(action, by="alice")
 
 
 def test_a_healer_waits_while_another_change_of_its_target_is_open() -> None:
@@ -102,13 +102,13 @@ def test_a_healer_waits_while_another_change_of_its_target_is_open() -> None:
 
 
 def test_an_open_question_is_not_asked_twice() -> None:
-    with pytest.raises(services.CannotAsk, match="awaiting approval"):
-        services.ask_again(an_action(), by="alice")
+    with pytest.raises(questions.CannotAsk, match="awaiting approval"):
+        questions.ask_again(an_action(), by="alice")
 
 
 def test_a_closed_incident_is_asked_nothing(operator) -> None:
     action = late(an_action())
-    services.expire(action)
+    questions.expire(action)
     Incident.objects.update(status="closed", verdict="unknown", closed_at=timezone.now())
     answer = operator.post(f"/api/v1/actions/{action.pk}/ask-again")
     action.refresh_from_db()

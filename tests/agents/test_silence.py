@@ -12,7 +12,7 @@ import requests
 from django.db import transaction
 from django.utils import timezone
 
-from agents import actions, proof, services
+from agents import actions, judgement, proof, services
 from agents.advance import advance
 from agents.kinds import ActionKind
 from agents.models import Action, Step
@@ -46,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alertmanager]:
 def firing(server: Alertmanager, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Alertmanager:
     """An Alertmanager with the alert, and a neighbour that is nearly the same; no silences are in force."""
     settings.ALERTMANAGER_URL, settings.REMEDIATION_MODE = server.url, "auto"
-    look = proof.Look(ExpressionState.FIRING, "the expression is true")
+    look = judgement.Look(ExpressionState.FIRING, "the expression is true")
     monkeypatch.setattr(proof, "observe", lambda incident, progress=None: look)
     monkeypatch.setattr(proof, "observe_target", lambda incident, target: look)
     for each in silences(server):

@@ -29,7 +29,7 @@ NOTHING = {
     "resolution_seconds": {"count": 0, "mean": None, "p50": None, "p90": None},
     "model_calls": 0,
     "unpriced_calls": 0,
-    "cost_usd": None,
+    "cost_usd": "0.000000",
 }
 
 
@@ -62,7 +62,7 @@ def bare(figures: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in figures.items() if name not in ("since", "until")}
 
 
-def test_where_nothing_happened_nothing_is_known(viewer: Api) -> None:
+def test_where_nothing_happened_nothing_is_known_but_that_it_cost_nothing(viewer: Api) -> None:
     found = stats(viewer, "period=24h")
     assert (found["bucket"], len(found["buckets"])) == ("hour", 24)
     assert [bare(each) for each in (found["total"], *found["buckets"])] == [NOTHING] * 25
@@ -117,6 +117,12 @@ def test_two_days_of_a_known_past(viewer: Api) -> None:
         "success_rate": 66.67,
         "fixed_by_crew_rate": 33.33,
     }
+
+
+def test_calls_without_a_price_are_not_free(viewer: Api) -> None:
+    calls(an_incident(opened_at=at(1)), 1, None)
+    found = stats(viewer, "since=2024-11-20T00:00:00Z&until=2024-11-21T00:00:00Z")["total"]
+    assert (found["model_calls"], found["unpriced_calls"], found["cost_usd"]) == (1, 1, None)
 
 
 def test_percentiles_are_values_that_occurred(viewer: Api) -> None:
@@ -194,6 +200,8 @@ def test_a_long_span_is_counted_once_a_minute_and_says_when(viewer: Api, setting
     assert stats(viewer, "since=2024-01-01T00:00:00Z&until=2024-03-01T00:00:00Z") == first
     later = stats(viewer, "since=2024-01-01T00:00:00Z&until=2024-03-01T00:01:00Z")
     assert (later["until"], later["total"]["incidents"]) == ("2024-03-01T00:01:00Z", 1)
+    exact = stats(viewer, "since=2024-01-01T00:00:00Z&until=2024-03-01T00:01:30Z")
+    assert exact["until"] == "2024-03-01T00:01:30Z", "what has an end is not rounded"
     short = "since=2024-01-15T00:00:00Z&until=2024-02-15T00:00:00Z"
     assert stats(viewer, short)["total"]["incidents"] == 1
     an_incident(opened_at=datetime(2024, 2, 2, tzinfo=UTC))

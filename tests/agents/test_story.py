@@ -103,6 +103,22 @@ def test_the_same_words_to_several_channels_are_one_moment() -> None:
     assert (moment.actor, moment.at) == ("ntfy-1, tgram-2", START + timedelta(seconds=1))
 
 
+def test_what_is_told_of_something_else_is_another_moment_also_in_the_same_words() -> None:
+    rows = [
+        message(1, "CRIT down 1h", dedup_key="7:opened:0:ntfy-1"),
+        message(9, "CRIT down 1h", dedup_key="7:opened:1:ntfy-1"),
+    ]
+    assert [(each.at - START).total_seconds() for each in story.of_messages(rows)] == [1.0, 9.0]
+
+
+def test_a_channel_that_was_never_reached_was_not_told() -> None:
+    rows = [message(1, "CRIT down"), message(2, "CRIT down", channel="tgram-2", sent_at=None, state="dead")]
+    assert [(each.title, each.actor) for each in story.of_messages(rows)] == [
+        ("could not be told", "tgram-2"),
+        ("Update", "ntfy-1"),
+    ]
+
+
 def test_what_was_not_sent_yet_was_not_told_and_what_never_will_be_is_said() -> None:
     assert story.of_messages([message(1, "CRIT down", sent_at=None, state="waiting")]) == []
     [moment] = story.of_messages([message(1, "CRIT down", sent_at=None, state="dead")])

@@ -12,7 +12,7 @@ from agents import proof, services, stranded
 from agents.advance import advance
 from agents.models import Action, CrewRun, Step
 from incidents.models import Event, Incident
-from incidents.queue import State
+from incidents.queue import LIVE, State
 from tests.agents.rows import an_action
 from tests.agents.test_executor import Engine, approved, engine, status
 from tests.incidents.rows import an_incident
@@ -29,7 +29,7 @@ def die(step: Step) -> None:
 
 
 def live() -> set[str]:
-    return set(Step.objects.filter(state__in=stranded.LIVE).values_list("agent", flat=True))
+    return set(Step.objects.filter(state__in=LIVE).values_list("agent", flat=True))
 
 
 def let_rest() -> None:
@@ -153,4 +153,4 @@ def test_a_step_of_an_earlier_run_ends_when_the_incident_came_back() -> None:
     services.start_run(incident.pk)
     machine._take(mine)
     assert Step.objects.get(pk=step.pk).state == State.DONE
-    assert not CrewRun.objects.get(pk=first.pk).steps.filter(state__in=stranded.LIVE).exists()
+    assert not CrewRun.objects.get(pk=first.pk).steps.filter(state__in=LIVE).exists()

@@ -9,12 +9,13 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from agents import actions, answers, proof, reasoners, services
+from agents import actions, answers, judgement, proof, questions, reasoners, services
 from agents.advance import advance
 from agents.models import Action, ActionKind, Step
 from agents.reading import ExpressionState
 from agents.tools.base import ToolError
-from incidents.models import Episode, Incident, Notification, Verdict
+from incidents import services as incident_services
+from incidents.models import Episode, Incident, Notification, Rating, Verdict
 from incidents.queue import State
 from tests.agents.rows import an_action
 from tests.agents.test_executor import RUNNING
@@ -30,10 +31,12 @@ class World:
     down: set[str]
     restarted: list[str] = field(default_factory=list)
 
-    def look(self, episode: Episode) -> proof.Look:
+    def look(self, episode: Episode) -> judgement.Look:
         assert episode.target is not None
         firing = episode.target.name in self.down
-        return proof.Look(ExpressionState.FIRING if firing else ExpressionState.CLEARED, episode.target.name)
+        return judgement.Look(
+            ExpressionState.FIRING if firing else ExpressionState.CLEARED, episode.target.name
+        )
 
     def restart(self, action: Action) -> None:
         self.restarted.append(action.target.name)
@@ -103,15 +106,33 @@ def test_while_one_question_is_open_the_other_container_is_analysed_and_asked_ab
     assert sorted(title.split()[1] for title in told) == ["db@docker2", "web@docker2"]
 
 
+@pytest.mark.parametrize(("said", "left"), [(Rating.RIGHT, None), (Rating.WRONG, Rating.WRONG)])
+def test_what_was_called_right_is_not_said_of_what_came_later(
+    world: World, said: Rating, left: Rating | None
+) -> None:
+    web = a_target("web")
+    incident = an_incident(status="new", target=web)
+    an_episode(incident, target=web)
+    services.start_run(incident.pk)
+    work()
+    incident.refresh_from_db()
+    assert incident_services.rate(incident, by="alice", rating=said)
+    an_episode(incident, target=a_target("db"))
+    work()
+    incident.refresh_from_db()
+    assert incident.root_cause == "docker:docker2/web died\ndocker:docker2/db died"
+    assert incident.rating == left
+
+
 def test_each_approval_is_carried_out_alone_and_the_verdict_comes_when_both_are_settled(
     incident: Incident, world: World
 ) -> None:
-    services.approve(action_on("db"), by="alice")
+    questions.approve(action_on("db"), by="alice")
     work()
     incident.refresh_from_db()
     assert (world.restarted, statuses()) == (["db"], {"web": "awaiting_approval", "db": "done"})
     assert (incident.status, incident.verdict) == ("awaiting_approval", None)
-    services.approve(action_on("web"), by="bob")
+    questions.approve(action_on("web"), by="bob")
     work()
     incident.refresh_from_db()
     assert world.restarted == ["db", "web"]
@@ -121,7 +142,7 @@ def test_each_approval_is_carried_out_alone_and_the_verdict_comes_when_both_are_
 
 def test_two_approvals_at_once_are_both_carried_out(incident: Incident, world: World) -> None:
     for name in ("web", "db"):
-        services.approve(action_on(name), by="alice")
+        questions.approve(action_on(name), by="alice")
     incident.refresh_from_db()
     assert incident.status == "acting"
     work()
@@ -131,15 +152,15 @@ def test_two_approvals_at_once_are_both_carried_out(incident: Incident, world: W
 
 
 def test_a_no_to_one_leaves_the_other_question_open(incident: Incident, world: World) -> None:
-    services.reject(action_on("web"), by="alice")
+    questions.reject(action_on("web"), by="alice")
     work()
     incident.refresh_from_db()
     assert (incident.status, statuses()["db"]) == ("awaiting_approval", "awaiting_approval")
-    services.approve(action_on("db"), by="alice")
+    questions.approve(action_on("db"), by="alice")
     work()
     incident.refresh_from_db()
     assert (world.restarted, incident.status) == (["db"], "proving")  # web still fires
-    assert services.ask_again(action_on("web"), by="bob").focus == action_on("web").target
+    assert questions.ask_again(action_on("web"), by="bob").focus == action_on("web").target
 
 
 def test_a_question_that_nobody_answers_leaves_the_other_open(incident: Incident, world: World) -> None:
@@ -151,8 +172,8 @@ def test_a_question_that_nobody_answers_leaves_the_other_open(incident: Incident
 
 
 def test_what_goes_ahead_counts_before_what_is_asked(incident: Incident, world: World) -> None:
-    services.approve(action_on("web"), by="alice")
-    services.reject(action_on("db"), by="alice")
+    questions.approve(action_on("web"), by="alice")
+    questions.reject(action_on("db"), by="alice")
     incident.refresh_from_db()
     assert incident.status == "acting"  # else the executor would take its yes for one that holds no longer
     work()
@@ -168,7 +189,7 @@ def test_what_a_change_did_not_mend_is_told_though_another_question_is_newer(
         raise ToolError("port is already allocated")
 
     monkeypatch.setitem(actions.SPECS, ActionKind.RESTART_CONTAINER, replace(spec, run=refused))
-    services.approve(action_on("web"), by="alice")
+    questions.approve(action_on("web"), by="alice")
     work()
     assert statuses() == {"web": "failed", "db": "awaiting_approval"}
     assert Notification.objects.filter(title__contains="web@docker2", title__endswith="Failed").exists()

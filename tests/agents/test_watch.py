@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 from django.utils import timezone
 
-from agents import cases, crew, proof, reasoners, services, watch
+from agents import cases, crew, judgement, proof, reasoners, services, watch
 from agents.advance import advance
 from agents.models import Action, CrewRun, Step
 from agents.reading import ExpressionState
@@ -46,10 +46,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Alerts whose fingerprint says so fire, others are clear; which were looked at, in order."""
     looked: list[int] = []
 
-    def look(self: proof.Watcher, episode: Episode) -> proof.Look:
+    def look(self: proof.Watcher, episode: Episode) -> judgement.Look:
         looked.append(episode.pk)
         state = FIRING if episode.fingerprint.startswith("bad") else CLEARED
-        return proof.Look(state, episode.fingerprint)
+        return judgement.Look(state, episode.fingerprint)
 
     monkeypatch.setattr(proof.Watcher, "look", look)
     return looked
@@ -67,7 +67,9 @@ def a_watch(incident: Incident, **progress: Any) -> Step:
 
 
 def sees(monkeypatch: pytest.MonkeyPatch, state: ExpressionState) -> None:
-    monkeypatch.setattr(proof, "observe", lambda incident, progress=None: proof.Look(state, "so it looks"))
+    monkeypatch.setattr(
+        proof, "observe", lambda incident, progress=None: judgement.Look(state, "so it looks")
+    )
 
 
 # --- one look at many alerts -------------------------------------------------------------------
@@ -205,9 +207,9 @@ def test_who_lost_the_lease_gives_no_verdict(monkeypatch: pytest.MonkeyPatch) ->
     an_episode(incident)
     step = a_watch(incident, cleared_since=LONG_AGO)
 
-    def look(incident: Incident, progress: Any = None) -> proof.Look:
+    def look(incident: Incident, progress: Any = None) -> judgement.Look:
         Step.objects.filter(pk=step.pk).update(fence=99)
-        return proof.Look(CLEARED, "no longer true")
+        return judgement.Look(CLEARED, "no longer true")
 
     monkeypatch.setattr(proof, "observe", look)
     advance(step.pk)
@@ -221,9 +223,9 @@ def test_a_look_that_an_action_overtook_gives_no_verdict(monkeypatch: pytest.Mon
     an_episode(incident)
     step = a_watch(incident, cleared_since=LONG_AGO)
 
-    def look(incident: Incident, progress: Any = None) -> proof.Look:
+    def look(incident: Incident, progress: Any = None) -> judgement.Look:
         a_watch(incident, action="done")
-        return proof.Look(CLEARED, "no longer true")
+        return judgement.Look(CLEARED, "no longer true")
 
     monkeypatch.setattr(proof, "observe", look)
     advance(step.pk)
@@ -237,7 +239,7 @@ def test_a_second_watch_keeps_what_the_first_had_to_see() -> None:
     an_episode(incident)
     first = a_watch(incident, newer_than=1234.0, must_be_fresh=("up",))
     crew.begin_watch(first, incident)
-    second = proof.Progress.from_json(first.run.steps.get(agent=Step.Agent.PROOF, number=2).output or {})
+    second = judgement.Progress.from_json(first.run.steps.get(agent=Step.Agent.PROOF, number=2).output or {})
     assert (second.newer_than, second.must_be_fresh) == (1234.0, ("up",))
 
 
@@ -344,7 +346,7 @@ def test_a_neighbour_that_still_fires_says_nothing_of_what_was_done(
     known = {"c": CLEARED, "f": FIRING}
     by_name = {"mine": known[states[0]], "other": known[states[1]]}
     monkeypatch.setattr(
-        proof.Watcher, "look", lambda self, episode: proof.Look(by_name[episode.fingerprint], "seen")
+        proof.Watcher, "look", lambda self, episode: judgement.Look(by_name[episode.fingerprint], "seen")
     )
     advance(step.pk)
     action.refresh_from_db()
@@ -366,7 +368,7 @@ def test_where_nothing_can_be_proved_every_target_is_looked_at_all_the_same(
     mine, other = a_target("mine"), a_target("other")
     step, action = acted_on(mine, other)
     Step.objects.filter(run=step.run, focus=other).delete()
-    monkeypatch.setattr(proof.Watcher, "look", lambda self, episode: proof.Look(UNKNOWN, "no Prometheus"))
+    monkeypatch.setattr(proof.Watcher, "look", lambda self, episode: judgement.Look(UNKNOWN, "no Prometheus"))
     advance(step.pk)
     assert step.run.steps.filter(agent="analyst", focus=other, state="waiting").exists()
     assert action.incident.verdict is None

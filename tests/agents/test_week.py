@@ -19,9 +19,9 @@ from incidents.models import Incident, Job, Notification, Rating, Verdict
 from incidents.quiet import parse as parse_quiet
 from incidents.weekly import parse
 from tests.agents.rows import an_action
+from tests.incidents.chat import Chat
 from tests.incidents.clock import Clock, clock
 from tests.incidents.rows import a_target, an_incident
-from tests.incidents.test_notifications import Chat
 
 __all__ = ["clock"]
 pytestmark = pytest.mark.django_db
@@ -42,8 +42,7 @@ def chat(settings: Settings) -> Iterator[Chat]:
     made = Chat()
     settings.NOTIFY_URLS = [made.url]
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 def ended(verdict: Verdict, **fields: Any) -> Incident:

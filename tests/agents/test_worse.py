@@ -13,8 +13,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from agents import communicator, proof, services, watch, worse
+from agents.judgement import Look, Progress
 from agents.models import Action, Autonomy, CrewRun, Step
-from agents.proof import Look, Progress
 from agents.reading import ExpressionState
 from incidents.models import Incident, Notification, Target, Verdict
 from tests.agents.fake_prometheus import NOW, FakePrometheus, Row, serving

@@ -15,7 +15,7 @@ from django.utils import timezone  # noqa: E402
 
 from agents.models import CrewRun, ModelCall, Step  # noqa: E402
 from incidents.models import Episode, Event, Incident, Target  # noqa: E402
-from tests.bench.scrape_alone import copy  # noqa: E402
+from tests.bench.scrape_alone import closed_incident, copy  # noqa: E402
 
 TARGETS = 300
 OPEN = 20
@@ -41,19 +41,7 @@ def main(size: int) -> None:
         for n in range(TARGETS)
     ]
     Target.objects.bulk_create(targets)
-    first = Incident.objects.create(
-        status="closed",
-        verdict="verified",
-        source="alertmanager",
-        alert_name="Alert0",
-        description="an incident of the benchmark",
-        severity="warning",
-        severity_class="warning",
-        started_at=now - AGE,
-        opened_at=now - AGE,
-        closed_at=now - AGE,
-        resolution_seconds=60.0,
-    )
+    first = closed_incident(now - AGE)
     since = f"TIMESTAMPTZ '{(now - AGE).isoformat()}' + n * INTERVAL '{AGE.total_seconds() / size} seconds'"
     times = dict.fromkeys(("started_at", "opened_at", "closed_at"), since)
     target = f"{targets[0].pk} + n % {TARGETS}"

@@ -68,8 +68,9 @@ def fill(size: int) -> None:
     _count()
 
 
-def _template() -> Incident:
-    incident = Incident.objects.create(
+def closed_incident(at: datetime) -> Incident:
+    """What the others are copies of."""
+    return Incident.objects.create(
         status="closed",
         verdict="verified",
         source="alertmanager",
@@ -77,10 +78,15 @@ def _template() -> Incident:
         description="an incident of the benchmark",
         severity="warning",
         severity_class="warning",
-        started_at=BEGAN,
-        closed_at=BEGAN,
+        started_at=at,
+        opened_at=at,
+        closed_at=at,
         resolution_seconds=60.0,
     )
+
+
+def _template() -> Incident:
+    incident = closed_incident(BEGAN)
     MemoryEntry.objects.create(incident=incident, title="Alert", text="text", content_hash="h", state="done")
     Notification.objects.create(
         incident=incident, kind="ended", dedup_key="n", channel="chat", title="t", body="b", state="done"

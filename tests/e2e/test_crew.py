@@ -13,7 +13,7 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from agents import services
+from agents import questions, services
 from agents.models import Action, CrewRun, Step, ToolCall
 from incidents.models import Event, Incident, MemoryEntry, Notification
 
@@ -104,9 +104,9 @@ def test_in_approve_mode_a_person_is_asked_and_their_yes_is_done_once(broken_wor
     assert "restart? until" in message.title
     assert len(message.title) <= 90
     assert "“" in message.body  # the quote
-    services.approve(action, by="alice")
-    with pytest.raises(services.NotWaiting):
-        services.approve(action, by="bob")
+    questions.approve(action, by="alice")
+    with pytest.raises(questions.NotWaiting):
+        questions.approve(action, by="bob")
     incident = drive_to_end(incident)
     assert incident.verdict == "verified"
     assert incident.events.filter(kind=Event.Kind.EXECUTED).count() == 1
@@ -163,7 +163,7 @@ def test_a_rejected_action_is_not_done_and_the_watch_goes_on(broken_world: World
     settings.REMEDIATION_MODE = "approve"
     service = broken_world.services["rejected"]
     incident = drive_to_status(break_down(broken_world, "rejected"), "awaiting_approval")
-    services.reject(incident.actions.get(), by="alice", reason="mine")
+    questions.reject(incident.actions.get(), by="alice", reason="mine")
     incident.refresh_from_db()
     assert (incident.status, incident.waiting_for) == ("proving", "proof")
     broken_world.docker.client.containers.get(service.name).start()  # she does it herself

@@ -9,7 +9,9 @@ from django.db import connection
 from django.test import Client
 
 from incidents import finding
-from incidents.models import Incident, Verdict
+from incidents.access import create_token
+from incidents.models import Incident, Role, Verdict
+from tests.conftest import Api
 from tests.incidents.rows import a_target, an_incident
 
 from .on_postgres import on_postgres, server
@@ -28,6 +30,37 @@ def test_a_list_is_planned_for_its_values_and_nothing_else_is() -> None:
     with finding.planned_by_value():
         assert plan_cache_mode() == "force_custom_plan"
     assert plan_cache_mode() == "auto"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/incidents", "/incidents"])
+def test_a_filtered_list_of_the_api_is_never_planned_for_any_value(path: str) -> None:
+    """PostgreSQL would from the sixth time on, and walk the table for a name that is rare."""
+    for number in range(20):
+        an_incident(alert_name=f"A{number}")
+    viewer = Api(Client(), create_token(name="viewer", role=Role.VIEWER)[1])
+    for number in range(20):
+        assert viewer.get(f"{path}?alert_name=A{number}").status_code == 200
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT statement, generic_plans FROM pg_prepared_statements "
+            'WHERE statement LIKE \'%"incidents_incident"."alert_name" = %\''
+        )
+        plans = dict(cursor.fetchall())
+    assert len(plans) == 2, "whether it is a name, and the list"
+    assert set(plans.values()) == {0}
+
+
+def test_a_filtered_list_of_the_admin_is_never_planned_for_any_value(django_user_model: type) -> None:
+    client = Client()
+    client.force_login(django_user_model.objects.create_superuser("robin"))  # type: ignore[attr-defined]
+    for number in range(20):
+        assert client.get(f"/admin/incidents/notification/?channel=chat-{number}").status_code == 200
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT generic_plans FROM pg_prepared_statements "
+            'WHERE statement LIKE \'%"incidents_notification"."channel" = %\''
+        )
+        assert cursor.fetchall() == [(0,)]
 
 
 def test_by_words() -> None:

@@ -80,6 +80,14 @@ def page(server: Site, browser: Browser) -> Iterator[Page]:
         yield made
 
 
+def opened(server: Site, page: Page) -> tuple[Incident, str]:
+    """An incident whose page is open, and the page's path."""
+    incident = an_incident()
+    path = f"/incidents/{incident.pk}"
+    page.goto(server.url + path)
+    return incident, path
+
+
 def turn(page: Page, path: str = "/") -> None:
     """Let five seconds pass, and wait for the answer that follows."""
     with page.expect_response(lambda answer: answer.url.endswith(path)):
@@ -122,9 +130,7 @@ def focused(page: Page) -> str:
 
 
 def test_a_focused_button_stays_the_same_action(server: Site, page: Page) -> None:
-    incident = an_incident()
-    path = f"/incidents/{incident.pk}"
-    page.goto(server.url + path)
+    incident, path = opened(server, page)
     hand = page.get_by_role("button", name="I have it")
     hand.focus()
     services.acknowledge(incident, by="alice")
@@ -139,9 +145,7 @@ def test_a_focused_button_stays_the_same_action(server: Site, page: Page) -> Non
 
 
 def test_a_focused_button_whose_action_is_over_goes(server: Site, page: Page) -> None:
-    incident = an_incident()
-    path = f"/incidents/{incident.pk}"
-    page.goto(server.url + path)
+    incident, path = opened(server, page)
     button = page.get_by_role("button", name="Acknowledge")
     button.focus()
     services.acknowledge(incident, by="alice")
@@ -151,9 +155,7 @@ def test_a_focused_button_whose_action_is_over_goes(server: Site, page: Page) ->
 
 
 def test_what_was_typed_stays_in_its_form_whatever_comes_or_goes(server: Site, page: Page) -> None:
-    incident = an_incident()
-    path = f"/incidents/{incident.pk}"
-    page.goto(server.url + path)
+    incident, path = opened(server, page)
     cause = page.locator("#you form[action$=annotate] [name=cause]")
     cause.fill("it was the cat")
     page.locator("#you-escalate").evaluate("each => (each.open = true)")
@@ -173,9 +175,7 @@ def test_what_was_typed_stays_in_its_form_whatever_comes_or_goes(server: Site, p
 
 def test_what_a_form_said_waits_for_its_reader(server: Site, page: Page) -> None:
     """Not for whichever tab asks next, and it stays there while the page changes."""
-    incident = an_incident()
-    path = f"/incidents/{incident.pk}"
-    page.goto(server.url + path)
+    incident, path = opened(server, page)
     page.locator("form[action$=acknowledge]").evaluate(
         "each => fetch(each.action, { method: 'POST', body: new FormData(each), redirect: 'manual' })"
     )

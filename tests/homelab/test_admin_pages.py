@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -15,14 +16,14 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.utils import timezone
 
-from agents import playbooks
+from agents import adminpages, playbooks
 from agents.models import Action, ModelCall, Step, ToolCall
 from agents.tools import REGISTRY
 from agents.tools.base import Health
 from homelab import doctor
-from incidents.models import Event, Notification, Verdict
+from incidents.models import Event, Incident, Notification, Verdict
 from tests.agents.rows import a_run, an_action
-from tests.incidents.rows import an_incident
+from tests.incidents.rows import a_target, an_incident
 
 pytestmark = pytest.mark.django_db
 Person = Callable[..., Client]
@@ -121,6 +122,18 @@ class TestApprovals:
         assert "too late" in page
         assert "/approve/" not in page
 
+    def test_no_more_than_a_page_bears_and_it_says_so(
+        self, operator: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(adminpages, "APPROVALS", 1)
+        first = an_action()
+        assert "More wait" not in text(operator.get("/admin/approvals/"))
+        an_action(an_incident(), a_target("other"), expires_at=timezone.now() + timedelta(hours=9))
+        page = text(operator.get("/admin/approvals/"))
+        assert "More wait" in page
+        assert page.count("/approve/") == 1
+        assert f"/admin/approvals/{first.pk}/approve/" in page
+
     def test_the_sidebar_counts_them(self, operator: Client) -> None:
         assert "badge" not in str(operator.get("/admin/").context["sidebar_navigation"])
         an_action()
@@ -141,6 +154,8 @@ class TestSidebar:
 
         assert {"Overview", "Approvals", "Doctor"} <= titles()
         assert not {"Incidents", "Tokens", "Deliveries", "People"} & titles()
+        groups = operator.get("/admin/").context["sidebar_navigation"]
+        assert "Access" not in {group["title"] for group in groups}, "no heading over nothing"
         User.objects.get().user_permissions.add(Permission.objects.get(codename="view_incident"))
         assert "Incidents" in titles()
 
@@ -176,6 +191,8 @@ class TestPlaybooks:
         assert all(f"name: {book.name}" in page for book in playbooks.load())
         assert "1 diagnosis" in page
         assert "1 verified" in page
+        Incident.objects.update(verdict=Verdict.CLEARED_BEFORE_ACTION)
+        assert "1 cleared before action" in text(operator.get("/admin/playbooks/"))
 
 
 class TestTools:
@@ -212,6 +229,26 @@ class TestBudgets:
         page = text(operator.get("/admin/budgets/"))
         assert "<td>$0.15</td><td>$0.60</td>" in page
         assert "sk-secret" not in page
+
+    @pytest.mark.parametrize(
+        ("model", "url", "prices"),
+        [
+            ("claude-sonnet-4-5", "https://api.anthropic.com/v1", "<td>$3.00</td><td>$15.00</td>"),
+            ("gpt-5-nano", None, "<td>$0.05</td><td>$0.40</td>"),
+            ("small", None, "<td>$0.075</td><td>$0.0012</td>"),
+        ],
+    )
+    def test_a_price_is_that_of_calls_as_they_are(
+        self, operator: Client, settings: Any, model: str, url: str | None, prices: str
+    ) -> None:
+        """Not that of a call of a million tokens, and not rounded to cents."""
+        settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL = "sk-secret-of-the-test", url
+        settings.OPENAI_MODEL = model
+        settings.LLM_PRICES = {"small": (Decimal("0.075"), Decimal("0.0012"), Decimal(0))}
+        settings.LLM_BUDGET_INCIDENT_USD = 0.004
+        page = text(operator.get("/admin/budgets/"))
+        assert prices in page
+        assert "$0.004<" in page
 
 
 @pytest.fixture

@@ -31,8 +31,9 @@ def test_an_empty_install_explains_itself_on_the_overview(person: Person) -> Non
     assert "Nothing has come yet" in page
     assert "url: http://testserver/alert" in page
     assert "Send a test alert and follow it" in page
-    an_incident(source="homelab-test")
-    assert "Only test alerts have come yet" in text(person(name="kim").get("/"))
+    for source in ("homelab-test", "health-check", "homelab"):  # they come from here
+        an_incident(source=source)
+    assert "Nothing has come from outside yet" in text(person(name="kim").get("/"))
     an_incident()
     assert "url: http://testserver/alert" not in text(person(name="alice").get("/"))
 

@@ -151,6 +151,15 @@ def test_the_environment_goes_before_dotenv(tmp_path: Path) -> None:
     assert "sk-file observe" in done.stdout, done.stderr
 
 
+def test_the_server_listens_where_dotenv_says(tmp_path: Path) -> None:
+    """gunicorn's configuration is read before anything else has asked for a setting."""
+    dotenv = tmp_path / "dotenv"
+    dotenv.write_text("HOMELAB_BIND=127.0.0.2\nPORT=5077\n")
+    code = "from homelab import gunicorn; print(gunicorn.bind)"
+    done = settings_with(tmp_path, code=code, HOMELAB_ENV_FILE=str(dotenv))
+    assert done.stdout.strip() == "['127.0.0.2:5077']", done.stderr
+
+
 def test_the_secret_key_is_made_once_and_is_private(tmp_path: Path) -> None:
     settings_with(tmp_path)
     first = (tmp_path / "secret-key").read_text()
@@ -294,3 +303,12 @@ def test_a_bad_maintenance_entry_stops_the_start_and_is_named(tmp_path: Path) ->
     code = "from django.conf import settings as s; print([each.name for each in s.MAINTENANCE])"
     done = settings_with(tmp_path, code=code, MAINTENANCE_FILE=str(path))
     assert done.stdout.strip() == "['prune']", done.stderr
+
+
+def test_behind_a_pooler_of_transactions_nothing_is_kept_on_a_connection() -> None:
+    """Prepared statements and cursors are of one connection, and the next statement may go to another."""
+    direct = env.database_at("postgres://u:p@db/homelab", "DATABASE_URL")
+    pooled = env.database_at("postgres://u:p@pooler/homelab?prepare_threshold=1000000", "DATABASE_URL")
+    assert not direct["DISABLE_SERVER_SIDE_CURSORS"]
+    assert pooled["DISABLE_SERVER_SIDE_CURSORS"]
+    assert (direct["OPTIONS"]["prepare_threshold"], pooled["OPTIONS"]["prepare_threshold"]) == (5, 1_000_000)

@@ -13,9 +13,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from agents import services as agent_services
+from agents import questions
 from agents.models import Action, Chart, CrewRun, ModelCall, Step, ToolCall
-from incidents import services
+from incidents import events, services
 from incidents.models import Event, Incident, Notification, Verdict
 from tests.agents.fake_prometheus import FakePrometheus, serving
 from tests.agents.rows import a_run, an_action
@@ -58,6 +58,14 @@ def test_a_question_stands_on_top_with_what_it_would_touch(person: Person) -> No
     assert "It restarts docker:docker2/jellyfin, which 3 others use." in top
     assert "REMEDIATION_MODE is approve" in top
     assert f"/actions/{action.pk}/approve" in top
+
+
+@pytest.mark.parametrize("because", ["the mode is approve", "nothing is done without a yes"])
+def test_it_says_why_it_asks_and_no_other_reason(person: Person, because: str) -> None:
+    reasons = [{"effect": "ask", "text": "the mode is approve"}, {"effect": "allow", "text": "it is small"}]
+    asks = [each for each in reasons if each["effect"] == "allow" or each["text"] == because]
+    action = an_action(decision=asks)
+    assert f"Asks because {because}." in page(person(), action.incident)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +140,18 @@ def test_the_story_has_chapters_with_durations(person: Person) -> None:
         assert f'<b>{title}</b> <span class="lasted">{lasted}</span>' in shown
     assert "CRIT fixed" in shown
     assert f"/incidents/{incident.pk}/record" in shown
+
+
+def test_a_story_without_its_beginning_says_so(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.incident_page.EVENTS_SHOWN", 2)
+    client, incident = person(), an_incident()
+    for note in ("first note", "second note"):
+        services.add_note(incident, by="kim", text=note)
+    assert "there were more before" not in page(client, incident)
+    services.add_note(incident, by="kim", text="third")
+    shown = page(client, incident)
+    assert "The story of the last 2 events; there were more before." in shown
+    assert "first note" not in shown
 
 
 def test_a_quote_is_marked_in_the_reading_with_the_lines_around_it(person: Person) -> None:
@@ -296,6 +316,34 @@ def test_a_person_wants_another_look(person: Person) -> None:
     assert said(client, incident, "investigate").startswith("Nothing was changed: ")
 
 
+def test_who_writes_a_note_leaves_a_cause_that_another_wrote_meanwhile(person: Person) -> None:
+    client, incident = person(staff=True), an_incident()
+    shown = {"initial-cause": "", "cause": "", "initial-note": "", "note": ""}  # as the page showed it
+    services.annotate(incident, by="kim", cause="the cat")
+    assert said(client, incident, "annotate", **{**shown, "note": "close the door"}) == "Noted."
+    incident.refresh_from_db()
+    assert (incident.human_cause, incident.human_note) == ("the cat", "close the door")
+    assert 'name="initial-cause" value="the cat"' in page(client, incident)
+    shown = {
+        "initial-cause": "the cat",
+        "cause": "",
+        "initial-note": "close the door",
+        "note": "close the door",
+    }
+    assert said(client, incident, "annotate", **shown) == "Noted."
+    incident.refresh_from_db()
+    assert (incident.human_cause, incident.human_note) == ("", "close the door")
+
+
+def test_who_says_nothing_new_is_nobody_who_said_it(person: Person) -> None:
+    client, incident = person(staff=True), an_incident()
+    services.annotate(incident, by="kim", cause="the cat")
+    shown = {"initial-cause": "the cat", "cause": "the cat", "initial-note": "", "note": "", "verdict": ""}
+    assert said(client, incident, "annotate", **shown).startswith("Nothing was changed")
+    incident.refresh_from_db()
+    assert incident.annotated_by == "kim"
+
+
 def test_a_person_says_how_it_ended(person: Person) -> None:
     client, incident = person(staff=True), an_incident()
     assert said(client, incident, "annotate", verdict="false_alarm") == "Noted."
@@ -352,12 +400,18 @@ def test_a_page_that_did_not_change_costs_one_small_question(person: Person) -> 
     assert number == nobody + 1
 
 
+def test_a_name_may_have_any_letters(person: Person) -> None:
+    client, incident = person(name="Łukasz"), an_incident()
+    tag = client.get(f"/incidents/{incident.pk}")["ETag"]
+    assert client.get(f"/incidents/{incident.pk}", headers={"If-None-Match": tag}).status_code == 304
+
+
 def test_a_page_that_changed_is_sent(person: Person) -> None:
     client, action = person(staff=True), an_action()
     path = f"/incidents/{action.incident_id}"
     changes: list[Callable[[], object]] = [
         lambda: services.add_note(action.incident, by="kim", text="moved"),
-        lambda: agent_services.approve(action, by="kim"),
+        lambda: questions.approve(action, by="kim"),
         lambda: ToolCall.objects.create(step=action.step, call_id="t9", tool="x"),
         lambda: ModelCall.objects.update(seconds=None),
         lambda: an_episode(action.incident),
@@ -400,7 +454,7 @@ def test_it_costs_the_same_for_any_number(person: Person) -> None:
             an_action(incident, target, step=other, status=Action.Status.REJECTED, decided_by="kim")
             an_episode(incident, target=a_target(f"t{number}-{place}"))
             an_incident(Verdict.VERIFIED, target=target, alert_name=incident.alert_name)
-            services.record(incident, Event.Kind.AGENT, "analyst", "x")
+            events.record(incident, Event.Kind.AGENT, "analyst", "x")
             Notification.objects.create(
                 incident=incident, kind="update", title=f"{place}", channel="x", body="",
                 dedup_key=f"{number}-{place}", state="done", sent_at=timezone.now(),

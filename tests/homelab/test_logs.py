@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from homelab import logs
-from incidents import services
+from incidents import events
 from incidents.context import about
 from incidents.models import Event
 from tests.incidents.rows import an_incident
@@ -109,7 +109,7 @@ def test_a_server_writes_to_standard_output(
 def test_what_is_on_the_timeline_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     incident = an_incident(request_id="r-9")
     with caplog.at_level(logging.INFO, "incidents.events"):
-        services.record(incident, Event.Kind.AGENT, "analyst", "LIKELY: password=hunter2hunter2")
+        events.record(incident, Event.Kind.AGENT, "analyst", "LIKELY: password=hunter2hunter2")
     [record] = caplog.records
     assert record.getMessage() == "agent by analyst: LIKELY: password=[redacted]"
     assert (vars(record)["incident_id"], vars(record)["request_id"]) == (incident.pk, "r-9")

@@ -163,6 +163,14 @@ def test_a_list_is_not_longer_than_a_page_bears(person: Person) -> None:
     assert Incident.objects.unresolved().count() == 51
 
 
+def test_it_says_that_more_waits_than_it_shows(person: Person) -> None:
+    for number in range(51):
+        an_action(target=a_target(f"web{number}"))
+    page = text(person(staff=True).get("/"))
+    assert "<title>(50+) 50+ open · homelab</title>" in page
+    assert page.count("/approve") == 50
+
+
 @pytest.mark.parametrize("path", ["/no-such-page", "/incidents/999"])
 def test_pages_of_errors_have_the_same_look(person: Person, path: str) -> None:
     answer = person().get(path)

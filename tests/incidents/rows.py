@@ -45,12 +45,13 @@ def count(incident: Incident) -> None:
 
 def an_episode(incident: Incident, **fields: Any) -> Episode:
     """An alert of an incident."""
+    name = fields.get("alert_name", incident.alert_name)
     return Episode.objects.create(
         **{
             "source": incident.source,
             "fingerprint": f"f{Episode.objects.count()}",
-            "alert_name": incident.alert_name,
-            "labels": {"alertname": incident.alert_name, "instance": "nas:9100"},
+            "alert_name": name,
+            "labels": {"alertname": name, "instance": "nas:9100"},
             "starts_at": START,
             "incident": incident,
             "target": incident.target,

@@ -10,26 +10,19 @@ from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from incidents.access import create_token
 from incidents.models import Delivery, Event, Incident, Notification, Problem, Token, Verdict
 from tests.agents.rows import an_action
 from tests.conftest import Api
-from tests.incidents.rows import a_target, an_episode, an_incident
+from tests.incidents.rows import an_episode, an_incident
 
 pytestmark = pytest.mark.django_db
 OURS = [model for app in ("incidents", "agents") for model in apps.get_app_config(app).get_models()]
 REGISTERED = [model for model in OURS if admin.site.is_registered(model)]
 NOT_SHOWN = {"GroupKey", "Guard", "Turn", "FailureCounter", "Tally", "TallyChange"}
 CHANGED_BY_HAND = {"Incident", "Token", "MaintenanceWindow", "Pause"}
-
-
-@pytest.fixture
-def root(person: Callable[..., Client]) -> Client:
-    return person(superuser=True)
 
 
 def said(answer: Any) -> list[str]:
@@ -64,20 +57,6 @@ def test_nothing_is_added_changed_or_deleted_by_hand(root: Client, rf: Any, mode
     assert page.has_add_permission(request) == (model.__name__ in CHANGED_BY_HAND - {"Incident"})
     assert len(page.list_display) <= 8
     assert page.show_full_result_count is False
-
-
-def test_the_list_of_incidents_costs_the_same_for_any_number(root: Client) -> None:
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as seen:
-            assert root.get("/admin/incidents/incident/").status_code == 200
-        return len(seen)
-
-    target = a_target()
-    an_incident(target=target)
-    few = queries()
-    for _ in range(20):
-        an_incident(Verdict.VERIFIED, seconds=1, target=target)
-    assert queries() == few
 
 
 def form(**changes: str) -> dict[str, str]:

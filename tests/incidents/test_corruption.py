@@ -11,8 +11,9 @@ from incidents import notifications
 from incidents.models import Notification
 from incidents.queue import State
 from tests.e2e.proxy import HIGH_BIT, Proxy
+from tests.incidents.chat import Chat, chat
 from tests.incidents.rows import an_incident
-from tests.incidents.test_notifications import Chat, chat, tell
+from tests.incidents.test_notifications import tell
 
 __all__ = ["chat"]
 pytestmark = pytest.mark.django_db

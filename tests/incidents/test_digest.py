@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from incidents import digest, notifications, queue, services
+from incidents import digest, events, notifications, queue, services
 from incidents.models import Event, Incident, Notification, Verdict
 from incidents.queue import State
 from incidents.quiet import parse
+from tests.incidents.chat import Chat
 from tests.incidents.clock import Clock, clock
 from tests.incidents.rows import a_target, an_incident
-from tests.incidents.test_notifications import Chat
 
 __all__ = ["clock"]
 pytestmark = pytest.mark.django_db
@@ -33,8 +33,7 @@ def chat(settings, clock: Clock) -> Iterator[Chat]:
     settings.QUIET_HOURS = parse("22:30-07:00")
     clock.moment = NIGHT
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 def titles(chat: Chat) -> list[str]:
@@ -120,7 +119,7 @@ def test_a_question_that_expired_unseen_says_so_and_how_to_be_asked_again(
     incident = a_warning()
     tell(incident, "restart? until 23:15", Kind.DECISION)
     clock.work_until(NIGHT + timedelta(minutes=15))
-    services.record(incident, Event.Kind.EXPIRED, "policy", "nobody answered: restart docker:docker2/web")
+    events.record(incident, Event.Kind.EXPIRED, "policy", "nobody answered: restart docker:docker2/web")
     clock.work_until(MORNING + timedelta(minutes=1))
     (message,) = chat.messages
     said = "23:15 nobody answered: restart docker:docker2/web. To be asked again: https://homelab.example.org"
@@ -142,7 +141,7 @@ def test_who_has_answered_is_not_asked_again(chat: Chat, clock: Clock) -> None:
     tell(incident, "restart?", Kind.DECISION)
     tell(incident, "under way")
     clock.work()
-    services.record(incident, Event.Kind.APPROVED, "robin", "approved")
+    events.record(incident, Event.Kind.APPROVED, "robin", "approved")
     clock.work_until(MORNING + timedelta(minutes=1))
     assert titles(chat) == ["While you slept: 1 incident"]
 

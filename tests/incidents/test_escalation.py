@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from incidents import channels, notifications, services
+from incidents import channels, events, notifications, services
 from incidents.models import Event, Incident, Notification, Verdict
 from incidents.queue import State
+from tests.incidents.chat import Chat, chats
 from tests.incidents.clock import Clock, clock
 from tests.incidents.rows import a_target, an_incident
-from tests.incidents.test_notifications import Chat
 
-__all__ = ["clock"]
+__all__ = ["chats", "clock"]
 pytestmark = pytest.mark.django_db
 Kind = Notification.Kind
-
-
-@pytest.fixture
-def chats(settings) -> Iterator[list[Chat]]:
-    """The first channel, and two that are told when nobody answers, after 10 minutes each."""
-    made = [Chat(), Chat(), Chat()]
-    settings.NOTIFY_URLS = [made[0].url]
-    settings.ESCALATION_URLS = [each.url for each in made[1:]]
-    yield made
-    for each in made:
-        each.server.shutdown()
-        each.server.server_close()
 
 
 def critical(severity: str = "critical") -> Incident:
@@ -80,7 +67,7 @@ def test_an_answer_ends_it(answer: str, chats: list[Chat], clock: Clock) -> None
     elif answer == "close":
         services.close(incident, Verdict.VERIFIED, actor="crew", note="clear")
     elif answer in ("approved", "rejected"):
-        services.record(incident, Event.Kind(answer), "robin", answer)
+        events.record(incident, Event.Kind(answer), "robin", answer)
     else:
         getattr(services, answer)(incident, by="robin")
     clock.pass_minutes(100)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -16,46 +12,12 @@ from incidents import notifications
 from incidents.models import Incident, Notification
 from incidents.queue import State
 from incidents.wording import duration, headline
+from tests.incidents.chat import Chat, chat
 from tests.incidents.rows import a_target, an_incident
 
+__all__ = ["chat"]
 pytestmark = pytest.mark.django_db
 Kind = Notification.Kind
-
-
-class Chat:
-    """A channel that Apprise posts JSON to; `status` is what it answers."""
-
-    def __init__(self) -> None:
-        self.messages: list[dict[str, Any]] = []
-        self.status = 200
-        chat = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if chat.status == 200:
-                    chat.messages.append(body)
-                self.send_response(chat.status)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"json://127.0.0.1:{self.server.server_address[1]}/"
-
-
-@pytest.fixture
-def chat(settings) -> Iterator[Chat]:
-    made = Chat()
-    settings.NOTIFY_URLS = [made.url]
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
 
 
 def tell(incident: Incident, title: str = "hello", transition: str = "t", **options: Any) -> Notification:

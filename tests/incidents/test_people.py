@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,25 +13,13 @@ from incidents.memory import compose
 from incidents.models import RESOLUTION_STATUS, Event, Incident, MemoryEntry, Notification, Rating, Verdict
 from incidents.queue import State
 from incidents.wording import RESOLUTION, standing
+from tests.incidents.chat import Chat, chats
 from tests.incidents.clock import Clock, clock
 from tests.incidents.rows import a_target, an_incident
-from tests.incidents.test_notifications import Chat
 
-__all__ = ["clock"]
+__all__ = ["chats", "clock"]
 pytestmark = pytest.mark.django_db
 Kind = Notification.Kind
-
-
-@pytest.fixture
-def chats(settings) -> Iterator[list[Chat]]:
-    """The first channel, and two that are told when nobody answers."""
-    made = [Chat(), Chat(), Chat()]
-    settings.NOTIFY_URLS = [made[0].url]
-    settings.ESCALATION_URLS = [each.url for each in made[1:]]
-    yield made
-    for each in made:
-        each.server.shutdown()
-        each.server.server_close()
 
 
 def titles(chats: list[Chat]) -> list[list[str]]:
@@ -168,6 +155,26 @@ def test_a_call_tells_every_further_level_at_once(chats: list[Chat], clock: Cloc
     assert body.startswith("robin calls for help: the pool is degraded\nIt stands: Looking into it.")
     event = incident.events.get(kind=Event.Kind.ESCALATED)
     assert event.text == "calls json-escalation-1, json-escalation-2, json-1: the pool is degraded"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({}, "Cause (CONFIRMED): old snapshots"),
+        ({"rating": Rating.RIGHT}, "Cause (CONFIRMED): old snapshots"),
+        ({"rating": Rating.WRONG}, None),
+        ({"rating": Rating.PARTLY, "human_cause": "the backup"}, "Cause (a person says): the backup"),
+        ({"human_cause": "the backup"}, "Cause (a person says): the backup"),
+    ],
+)
+def test_a_call_tells_no_cause_that_a_person_calls_wrong(
+    chats: list[Chat], clock: Clock, said: dict[str, Any], told: str | None
+) -> None:
+    incident = an_incident(root_cause="old snapshots", certainty="CONFIRMED", started_at=clock.moment, **said)
+    services.escalate(incident, by="robin")
+    clock.work()
+    body = chats[1].messages[0]["message"]
+    assert [line for line in body.splitlines() if line.startswith("Cause")] == ([told] if told else [])
 
 
 def test_with_one_level_that_one_is_called(settings, chats: list[Chat], clock: Clock) -> None:

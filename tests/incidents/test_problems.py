@@ -265,7 +265,8 @@ def test_a_note_leaves_the_rules_their_proposal(web: Target, person: Callable[..
     assert "\n" in problem.proposal
     shown = problem.proposal.replace("\n", "\r\n")  # as browsers send it back
     page = f"/admin/incidents/problem/{problem.pk}/change/"
-    answer = person(superuser=True).post(page, {"note": "one\r\ntwo", "proposal": shown, "_save": "Save"})
+    data = {"note": "one\r\ntwo", "proposal": shown, "initial-proposal": shown, "_save": "Save"}
+    answer = person(superuser=True).post(page, data)
     assert answer.status_code == 302
     kept = Problem.objects.get()
     assert (kept.note, kept.proposal, kept.proposal_by) == ("one\ntwo", problem.proposal, "")
@@ -276,10 +277,29 @@ def test_the_admin_writes_and_closes(problem: Problem, person: Callable[..., Cli
     page = f"/admin/incidents/problem/{problem.pk}/change/"
     shown = root.get(page).content.decode()
     assert f'href="/incidents/{problem.incidents.latest("pk").pk}"' in shown
-    root.post(page, {"note": "ordered", "proposal": "buy memory", "_save": "Save"})
+    seen = {"initial-note": problem.note, "initial-proposal": problem.proposal}
+    assert all(f'name="{name}"' in shown for name in seen)
+    root.post(page, {"note": "ordered", "proposal": "buy memory", **seen, "_save": "Save"})
     problem.refresh_from_db()
     assert (problem.note, problem.proposal, problem.proposal_by) == ("ordered", "buy memory", "robin")
     data = {"action": "close", "_selected_action": [problem.pk]}
     for words in ("1 closed", f"{problem} was closed before"):
         answer = root.post("/admin/incidents/problem/", data)
         assert str(list(get_messages(answer.wsgi_request))[-1]) == words
+
+
+def test_a_stale_page_takes_back_nothing_of_anybody_else(
+    problem: Problem, person: Callable[..., Client]
+) -> None:
+    root, page = person(superuser=True), f"/admin/incidents/problem/{problem.pk}/change/"
+    seen = {"initial-note": "", "initial-proposal": problem.proposal}
+    problems.edit(problem, by="bob", note="the fan is ordered")
+    assert root.post(page, {**seen, "note": "", "proposal": "buy memory"}).status_code == 302
+    problem.refresh_from_db()
+    assert (problem.note, problem.proposal) == ("the fan is ordered", "buy memory")
+    mine = {"note": "it is the dust", "proposal": "", "initial-proposal": ""}
+    said = root.post(page, {**mine, "initial-note": ""})
+    [error] = said.context["adminform"].form.errors["note"]
+    assert error == "bob wrote “the fan is ordered” meanwhile. Save again to put yours instead."
+    root.post(page, {**mine, "initial-note": "the fan is ordered"})
+    assert Problem.objects.get().note == "it is the dust"

@@ -18,16 +18,16 @@ from django.utils import timezone
 
 from agents import week
 from homelab import logs
-from incidents import memory, notifications, services
+from incidents import events, memory, notifications, services
 from incidents.memory.index import Index
 from incidents.models import Delivery, Episode, Event, Incident, MemoryEntry, Notification, Verdict
 from incidents.redaction import HIDDEN, hide_everywhere
 from incidents.wording import headline
 from tests.canaries import CANARY, LEAKS, OWN_SECRET
 from tests.conftest import Api
+from tests.incidents.chat import Chat, chat  # noqa: F401 a fixture
 from tests.incidents.memory.conftest import _empty_memory, qdrant  # noqa: F401 fixtures
 from tests.incidents.memory.qdrant_server import FakeQdrant
-from tests.incidents.test_notifications import Chat, chat  # noqa: F401 a fixture
 
 pytestmark = pytest.mark.django_db
 KINDS = pytest.mark.parametrize("kind", LEAKS)
@@ -71,7 +71,7 @@ def clean_of_it(text: str) -> None:
 def test_rows_but_for_the_delivery_and_the_labels_hold_none(post: Post, kind: str) -> None:
     incident = post(kind)
     services.annotate(incident, by="robin", cause=LEAKS[kind], note=LEAKS[kind])
-    services.record(incident, Event.Kind.AGENT, "analyst", LEAKS[kind], {"note": LEAKS[kind]})
+    events.record(incident, Event.Kind.AGENT, "analyst", LEAKS[kind], {"note": LEAKS[kind]})
     as_sent = {("Episode", "labels"), ("Episode", "generator_url"), ("Delivery", "body")}
     for model in apps.get_app_config("incidents").get_models():
         for row in model._default_manager.values():
@@ -124,6 +124,8 @@ def test_the_api_and_the_pages_show_none(
     incident = post(kind)
     clean_of_it(viewer.get(f"/api/v1/incidents/{incident.pk}").content.decode())
     clean_of_it(admin.get("/api/v1/events").content.decode())
+    for form in ("csv", "jsonl"):
+        clean_of_it(b"".join(admin.get(f"/api/v1/audit.{form}?events=all")).decode())
     clean_of_it(viewer.get("/incidents").content.decode())
     clean_of_it(person().get(f"/incidents/{incident.pk}").content.decode())
     assert CANARY not in viewer.get("/metrics").content.decode()
@@ -181,6 +183,11 @@ def test_an_alert_with_one_in_its_name_is_known_again(ingest: Api, viewer: Api) 
     assert Episode.objects.get().ends_at is not None
     found = viewer.get(f"/api/v1/incidents?{urlencode({'alert_name': incident.alert_name})}").json()
     assert [each["id"] for each in found["results"]] == [number]
+    deliver(ingest, incident.alert_name, fingerprint="called so by its rule")
+    alerts = f"/api/v1/alerts?{urlencode({'alert_name': incident.alert_name})}"
+    assert {each["alert_name"] for each in viewer.get(alerts).json()["results"]} == {incident.alert_name}
+    assert len(viewer.get(alerts).json()["results"]) == 2
+    assert viewer.get(f"/api/v1/alerts?{urlencode({'alert_name': name})}").status_code == 400
     assert memory.sync(memory.remember(incident).pk)
     [past] = memory.recall("Down", alert_name=name)
     assert "same alert" in past.why
@@ -253,3 +260,11 @@ def test_nobody_else_reads_one_in_the_admin_whatever_was_granted(
     for page in ("", f"{Delivery.objects.get().pk}/change/"):
         assert browser.get(f"/admin/incidents/delivery/{page}").status_code == 403
     assert "/admin/incidents/delivery/" not in browser.get("/admin/").content.decode()
+
+
+def test_a_name_that_is_cut_shows_no_part_of_one(ingest: Api) -> None:
+    deliver(ingest, f"{'Down ':.<190} {OWN_SECRET}")
+    episode = Episode.objects.get()
+    assert OWN_SECRET[:9] in episode.alert_name
+    assert OWN_SECRET[:9] not in episode.title
+    assert episode.title == Incident.objects.get().alert_name

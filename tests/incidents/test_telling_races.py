@@ -13,8 +13,8 @@ from incidents import notifications
 from incidents.models import Notification
 from incidents.queue import State
 from tests.e2e.on_postgres import at_once, on_postgres, server
+from tests.incidents.chat import Chat
 from tests.incidents.rows import an_incident
-from tests.incidents.test_notifications import Chat
 
 __all__ = ["on_postgres", "server"]
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("on_postgres")]
@@ -28,8 +28,7 @@ def chat(settings) -> Iterator[Chat]:
     settings.NOTIFY_URLS = [made.url]
     settings.ESCALATION_URLS = [made.url, made.url]
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 def work(pks: list[int]) -> None:

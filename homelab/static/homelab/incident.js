@@ -13,7 +13,6 @@ async function plot() {
   fetched.standing = standing();
   const width = Math.round(place.clientWidth) || 800;
   const answer = await fetch(`${place.dataset.from}?width=${width}`, {
-    credentials: "same-origin",
     headers: { "X-Live": "1" }, // as live.js: it takes no messages
   });
   if (!answer.ok || answer.redirected) return;
