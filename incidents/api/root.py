@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -24,6 +25,7 @@ from incidents.finding import planned_by_value
 from incidents.models import Incident, Role
 from incidents.totals import Totals, percent, totals
 
+logger = logging.getLogger(__name__)
 HEALTH_CHECK = "health_check"
 
 
@@ -56,7 +58,11 @@ class AlertView(APIView):
             webhook = parse_webhook(body)
             _refuse_if_nothing_is_readable(webhook)
         except PayloadError as error:
+            logger.warning("a delivery from %s is refused: %s", caller(request).source, error)
             return Response({"status": "error", "detail": str(error)}, status=status.HTTP_400_BAD_REQUEST)
+        for each in webhook.quarantined[:1]:
+            lost = (len(webhook.quarantined), caller(request).source, each["index"], each["reason"])
+            logger.warning("%d alerts of a delivery from %s are quarantined: alerts[%d].%s", *lost)
         receipt = intake.receive(source=caller(request).source, body=body, webhook=webhook)
         return Response(
             {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -92,7 +93,12 @@ def test_an_end_without_a_fix_interrupts(verdict: Verdict, kind: str) -> None:
 
 
 def test_the_end_says_what_people_say_of_the_cause() -> None:
-    said = {"rating": Rating.WRONG, "rated_by": "robin", "human_cause": "a bad disk", "annotated_by": "kim"}
+    said: dict[str, Any] = {
+        "rating": Rating.WRONG,
+        "rated_by": "robin",
+        "human_cause": "a bad disk",
+        "annotated_by": "kim",
+    }
     incident = an_incident(Verdict.UNKNOWN, **said)
     an_action(incident)
     communicator.tell(incident, incident.runs.get())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -43,6 +45,16 @@ def test_nothing_configured_is_no_failure() -> None:
     assert lines["docker"].startswith("- not configured (set DOCKER_HOSTS")
     assert lines["prometheus"] == "- proof unavailable (set PROMETHEUS_URL)"
     assert lines["server"].startswith("- does not run")
+
+
+def test_another_program_on_our_port_is_told_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that speaks HTML, as most do."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("PORT", str(server.server_port))
+        lines, _ = doctor()
+        server.shutdown()
+    assert lines["server"] == f"- something else answers at http://127.0.0.1:{server.server_port}"
 
 
 def test_it_names_the_prometheus_that_alerts_came_from() -> None:

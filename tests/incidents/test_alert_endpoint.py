@@ -98,7 +98,9 @@ def test_a_redelivered_alert_changes_nothing(ingest: Api, golden: Golden) -> Non
     assert (Incident.objects.count(), Episode.objects.count(), Delivery.objects.count()) == (1, 1, 2)
 
 
-def test_good_alerts_of_a_mixed_batch_are_kept_and_the_bad_one_says_why(ingest: Api) -> None:
+def test_good_alerts_of_a_mixed_batch_are_kept_and_the_bad_one_says_why(
+    ingest: Api, caplog: pytest.LogCaptureFixture
+) -> None:
     bad = an_alert(startsAt="yesterday", fingerprint="bad")
     answer = ingest.post("/alert", a_webhook(an_alert(), bad, "no alert", an_alert(fingerprint="beef")))
     assert answer.status_code == 200
@@ -106,6 +108,13 @@ def test_good_alerts_of_a_mixed_batch_are_kept_and_the_bad_one_says_why(ingest: 
     quarantined = Delivery.objects.get().quarantined
     assert [each["index"] for each in quarantined] == [1, 2]
     assert "startsAt" in quarantined[0]["reason"]
+    assert "2 alerts of a delivery from alertmanager are quarantined: alerts[1].startsAt" in caplog.text
+
+
+def test_the_log_says_why_a_delivery_is_refused(ingest: Api, caplog: pytest.LogCaptureFixture) -> None:
+    """Alertmanager drops it on a 400 and logs the code alone."""
+    assert ingest.post("/alert", {}).status_code == 400
+    assert "a delivery from alertmanager is refused: alerts: is missing" in caplog.text
 
 
 def test_unknown_fields_and_versions_are_fine(ingest: Api) -> None:
