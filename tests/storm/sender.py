@@ -24,7 +24,6 @@ from tests.e2e.process import http_session
 from .outages import Alert, Outage
 
 THREADS = 4
-REPEAT = 4.0  # between two deliveries of a group that fires on, in seconds
 GIVE_UP = 60.0  # the next delivery of the group says what is true then
 TIMEOUT = 10.0
 FIRST_PAUSE, GROWTH = 0.5, 1.5
@@ -56,10 +55,13 @@ class Ledger:
 
 
 class Sender:
-    """`take` gives it a group to send until all of it is resolved; `idle` says whether all are."""
+    """`take` gives it a group to send until all of it is resolved, every `repeat` seconds or so.
 
-    def __init__(self, url: str, token: str, ledger: Ledger, *, seed: int) -> None:
-        self.url, self.ledger = f"{url}/alert", ledger
+    `idle` says whether all are.
+    """
+
+    def __init__(self, url: str, token: str, ledger: Ledger, *, repeat: float, seed: int) -> None:
+        self.url, self.ledger, self._repeat = f"{url}/alert", ledger, repeat
         self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._dice = random.Random(seed)
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -112,7 +114,9 @@ class Sender:
         acked = self._deliver(outage, alerts)
         firing = any(each.ends_at is None for each in alerts)
         if firing or not acked:
-            self._at(self._dice.uniform(0.5, 1.5) * REPEAT if acked else 1.0, lambda: self._flush(outage))
+            self._at(
+                self._dice.uniform(0.5, 1.5) * self._repeat if acked else 1.0, lambda: self._flush(outage)
+            )
         if acked and firing and self._dice.random() < LATE_SHARE:
             self.ledger.late += 1
             self._at(self._dice.uniform(3, 12), lambda: self._again(outage, alerts))

@@ -58,7 +58,7 @@ def run(mode: Mode, plan: Plan, directory: Path, *, seed: int, say: Callable[[st
         records = stack.enter_context(stage.records())
         wait_for_inventory(records, plan.incidents)
         say(f"{mode}, seed {seed}: runs after {time.monotonic() - began:.0f} s")
-        ledger, senders = _senders(stage, seed)
+        ledger, senders = _senders(stage, plans.REPEAT[mode], seed)
         for sender in senders:
             stack.callback(sender.stop)
         with (
@@ -134,9 +134,9 @@ def _engines(plan: Plan, calls: list[Call], restarts: Restarts) -> dict[str, Eng
     }
 
 
-def _senders(stage: Stage, seed: int) -> tuple[Ledger, list[Sender]]:
-    ledger = Ledger()
-    return ledger, [Sender(stage.program.url, stage.token, ledger, seed=seed + peer) for peer in range(2)]
+def _senders(stage: Stage, repeat: float, seed: int) -> tuple[Ledger, list[Sender]]:
+    ledger, url = Ledger(), stage.program.url
+    return ledger, [Sender(url, stage.token, ledger, repeat=repeat, seed=seed + peer) for peer in range(2)]
 
 
 @contextmanager
