@@ -64,8 +64,8 @@ ALERT_AFTER = 2.5  # a rule's `for`: from the end of a container to its alerts
 OWNER_LOOKS = 5.0  # between two looks of the owner, who starts by hand what the crew gave up
 OWNER_AFTER = 900.0  # and whatever is down for so long
 RECOVERY_P95 = 30.0
-# Between two deliveries of a group that fires on. Embedded, an outage is over sooner, and would be sent seldom
-# otherwise.
+# Between two deliveries of a group that fires on. Embedded, an outage is over sooner, and would be sent less
+# often.
 REPEAT: dict[Mode, float] = {"production": 4.0, "embedded": 2.0}
 
 # What the program is given beside its servers. The limits are raised as far as they go: the storm is not
