@@ -22,7 +22,7 @@ help:
 	@echo "make bench   the benchmarks; the figures go to var/bench.json"
 	@echo "make fuzz    10,000 requests that nobody would write by hand, against PostgreSQL; some minutes"
 	@echo "make injection  hostile texts by every way into the crew, with a model that obeys; a quarter of an hour"
-	@echo "make storm   thousands of alerts while everything is killed a hundred times; a quarter of an hour a mode"
+	@echo "make storm   thousands of alerts while everything is killed a hundred times; some ten minutes a mode, of which there are two"
 	@echo "make test-model  the crew with a real model of 135M parameters; compiles llama.cpp first, half an hour, once"
 	@echo "make dashboards  writes metrics/grafana/*.json anew from metrics/dashboards"
 	@echo "make clean   remove what was built, never var/"
@@ -93,7 +93,10 @@ $(MODEL): requirements-model.txt | $(PY)
 
 # A dangling link counts as missing, so an environment whose Python was upgraded away is made anew.
 $(PY):
-	@known=; found=; \
+	@if [ -e $(VENV) ] && ! [ -w $(VENV) ]; then \
+	  echo "$(VENV) is another user's, and you cannot use or replace it: work in a copy of your own (git clone)." >&2; exit 1; \
+	fi; \
+	known=; found=; \
 	for each in $(PYTHONS); do \
 	  "$$each" -c "$(SUITS)" >/dev/null 2>&1 || continue; \
 	  known="$${known:-$$each}"; \

@@ -83,13 +83,15 @@ WORK_BUTTONS: dict[str, Work] = {
 
 
 class IncidentList(RecordList):
-    """A page of the list, with what each of its incidents cost: one query for all of them."""
+    """A page of the list, with what each of its incidents cost and how it stands: a query each for all."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         found = costs.of_incidents([row.pk for row in self.result_list])
+        left = wording.left_to_people(self.result_list)
         for row in self.result_list:
             row.cost = found.get(row.pk)
+            row.stands = wording.standing(row, left=left)
 
 
 @admin.register(Incident)
@@ -183,18 +185,21 @@ class IncidentAdmin(RecordAdmin):
         return label(incident.severity_class, SEVERITY_TONES.get(incident.severity_class, "plain"))
 
     @admin.display(description="state")
-    def state(self, incident: Incident) -> SafeString:
+    def state(self, incident: Any) -> SafeString:
         """The verdict, and while there is none the status."""
         if incident.verdict is None:
-            tone = "warn" if incident.waiting_for == "approval" else "info"
+            needs_person = incident.waiting_for == "approval" or incident.stands == wording.NEEDS_YOU
+            tone = "warn" if needs_person else "info"
             return label(incident.get_status_display().capitalize(), tone)
         return label((incident.get_verdict_display() or "").capitalize(), VERDICT_TONES[incident.verdict])
 
     @admin.display(description="how it stands")
-    def standing(self, incident: Incident) -> str:
-        return wording.standing(incident)
+    def standing(self, incident: Any) -> str:
+        return str(incident.stands)
 
-    how = standing
+    @admin.display(description="how it stands")
+    def how(self, incident: Incident) -> str:
+        return wording.standing(incident)
 
     @admin.display(description="target")
     def on(self, incident: Incident) -> str:

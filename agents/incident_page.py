@@ -30,7 +30,7 @@ from incidents import problems, rawsql
 from incidents.access import Caller
 from incidents.models import Episode, Incident, Notification, Rating, Role, Verdict
 from incidents.redaction import clean_tree
-from incidents.wording import SHORT_SEVERITY, log_link, standing, trace_link
+from incidents.wording import SHORT_SEVERITY, left_to_people, log_link, standing, trace_link
 
 ACTIONS_SHOWN = 20
 ALERTS_SHOWN = 50
@@ -78,14 +78,16 @@ def context(incident: Incident, caller: Caller) -> dict[str, Any]:
     last = actions[0] if actions else None
     asked = [(action, communicator.why_asked(action)) for action in actions if action.is_asked]
     similar = outcomes.last_recalled(incident)
+    left = left_to_people([incident])
+    needs_person = incident.verdict in NEEDS_PERSON or bool(left)
     return {
         "incident": incident,
         "name": name_of(incident),
-        "standing": standing(incident, reader=caller.name),
-        "waits": waits(incident),
-        "tone": "urgent" if incident.verdict in NEEDS_PERSON or asked else "good" if incident.verdict else "",
+        "standing": standing(incident, reader=caller.name, left=left),
+        "waits": waits(incident, needs_person=needs_person),
+        "tone": "urgent" if needs_person or asked else "good" if incident.verdict else "",
         "clock": _clock(incident),
-        "needs_person": incident.verdict in NEEDS_PERSON,
+        "needs_person": needs_person,
         "age": ((incident.closed_at or timezone.now()) - incident.started_at).total_seconds(),
         "cause": cause_of(incident),
         "trace_link": trace_link(incident),
@@ -128,10 +130,12 @@ def _clock(incident: Incident) -> str:
     return "H:i:s" if len(days) == 1 else "j M H:i:s"
 
 
-def waits(incident: Incident) -> str:
+def waits(incident: Incident, *, needs_person: bool) -> str:
     """What has to come next, always in words."""
+    if needs_person:
+        return "waits for a person's look"
     if incident.verdict is not None:
-        return "waits for a person's look" if incident.verdict in NEEDS_PERSON else "it is over"
+        return "it is over"
     if incident.taken_over_at is not None:
         return f"waits for {incident.taken_over_by}"
     if incident.waiting_for is not None:

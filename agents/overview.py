@@ -9,14 +9,14 @@ from django.conf import settings
 from django.db.models import Max
 from django.utils import timezone
 
-from agents import audit, cases, dependencies, figures, health, pages, pauses, rehearsal, week
+from agents import attention, audit, cases, dependencies, figures, health, pages, pauses, rehearsal, week
 from agents.forms import PauseHereForm
 from agents.models import Action, Pause
 from incidents import liveness, problems
 from incidents.access import Caller
 from incidents.models import Episode, Event, Incident, Role
 from incidents.totals import totals
-from incidents.wording import duration, standing
+from incidents.wording import duration, left_to_people, standing
 
 OPEN_SHOWN = 50
 CLOSED_SHOWN = 8
@@ -34,8 +34,10 @@ def version(caller: Caller) -> str:
 
 def context(caller: Caller) -> dict[str, Any]:
     """Of everything a part that a page can bear, and the number of queries does not grow with the rows."""
-    incidents = Incident.objects.select_related("target").newest_first()
-    open_now = list(incidents.unresolved()[: OPEN_SHOWN + 1])
+    incidents = Incident.objects.select_related("target")
+    open_now = list(attention.urgent_first(incidents.unresolved())[: OPEN_SHOWN + 1])
+    open_rows = _rows(open_now[:OPEN_SHOWN], caller)
+    left = [row for row in open_rows if row["left"]]
     asked = Action.objects.filter(status=Action.Status.AWAITING_APPROVAL)
     waiting = list(
         asked.select_related("target", "incident__target").order_by("expires_at")[: WAITING_SHOWN + 1]
@@ -51,10 +53,12 @@ def context(caller: Caller) -> dict[str, Any]:
         "mode": settings.REMEDIATION_MODE,
         "pauses": pauses.in_force(),
         "waiting": waiting[:WAITING_SHOWN],
-        "waiting_more": len(waiting) > WAITING_SHOWN,
+        "left": left,
+        "waiting_count": len(waiting[:WAITING_SHOWN]) + len(left),
+        "waiting_more": len(waiting) > WAITING_SHOWN or len(left) == OPEN_SHOWN < len(open_now),
         "earned": [{"pair": pair, "offer": offer} for pair, offer in this_week.offers],
         "problems": problems.open_problems()[:PROBLEMS_SHOWN],
-        "open": _rows(open_now[:OPEN_SHOWN], caller),
+        "open": open_rows,
         "open_more": len(open_now) > OPEN_SHOWN,
         "closed": _rows(
             incidents.filter(closed_at__isnull=False).order_by("-closed_at")[:CLOSED_SHOWN], caller
@@ -70,13 +74,17 @@ def context(caller: Caller) -> dict[str, Any]:
 
 
 def _rows(incidents: Iterable[Incident], caller: Caller) -> list[dict[str, Any]]:
-    """Each with its age while it is open, and with how long it was open after that."""
-    now = timezone.now()
+    """Each with its age while it is open, and with how long it was open after that; and whether it is left to
+    people.
+    """
+    now, incidents = timezone.now(), list(incidents)
+    left = left_to_people(incidents)
     return [
         {
             "incident": each,
             "age": duration((each.closed_at or now) - each.started_at),
-            "standing": standing(each, reader=caller.name),
+            "standing": standing(each, reader=caller.name, left=left),
+            "left": each.pk in left,
         }
         for each in incidents
     ]

@@ -18,8 +18,8 @@ from django.core.cache import cache
 from django.db.models import Count, DecimalField, Exists, F, Min, OuterRef, Q, Subquery, Sum
 from django.utils import timezone
 
-from agents import budget
-from agents.models import Action, ModelCall, Step
+from agents import budget, transcript
+from agents.models import Action, ModelCall
 from incidents.counts import IN_PROGRESS
 from incidents.models import Incident, Verdict
 
@@ -89,10 +89,8 @@ def spread(times: Iterable[float]) -> dict[str, Any]:
 
 
 def _incidents(since: datetime) -> Iterator[dict[str, Any]]:
-    answered = Step.objects.filter(run__incident=OuterRef("pk"), agent=Step.Agent.ANALYST, state="done")
-    first = (
-        answered.filter(output__isnull=False).order_by().values("run__incident").values(at=Min("finished_at"))
-    )
+    causes = transcript.causes().filter(run__incident=OuterRef("pk")).order_by()
+    first = causes.values("run__incident").values(at=Min("finished_at"))
     helped = Action.objects.filter(incident=OuterRef("pk"), helped=True)
     rows = Incident.objects.filter(opened_at__gte=since).order_by()
     rows = rows.annotate(diagnosed_at=Subquery(first), approved=Exists(helped.filter(by_person=True)))

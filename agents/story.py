@@ -51,6 +51,9 @@ TELLING: tuple[frozenset[str], ...] = (
     frozenset({Kind.AGENT, Kind.OPENED}),
 )
 
+# What people say in their own words, which is told in whole.
+WORDS = frozenset({Kind.NOTED, Kind.ANNOTATED, Kind.RATED, Kind.REJECTED, Kind.ESCALATED})
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -64,6 +67,10 @@ class Moment:
     phase: str
     key: str
     ends: bool = False
+
+    @property
+    def is_word(self) -> bool:
+        return self.kind in WORDS
 
 
 @dataclass
@@ -114,6 +121,12 @@ class Chapter:
             if found := [each for each in own if each.kind in kinds]:
                 return found[-1]
         return own[-1]
+
+    @property
+    def told(self) -> list[Moment]:
+        """What is read without unfolding it: what it came to, and every word that a person said in it."""
+        summary = self.summary
+        return [each for each in self.moments if each is summary or each.is_word]
 
 
 def of_events(events: Iterable[Event]) -> list[Moment]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.db.models import QuerySet
+
 from agents.loop import Observation
 from agents.models import CrewRun, Step, ToolCall
 from incidents import rawinsert, rawsql
 from incidents.models import Incident, Target
+from incidents.queue import State
 from incidents.redaction import clean_tree
 
 RUNBOOKS = "search_runbooks"
@@ -62,6 +65,12 @@ def last(run: CrewRun, agent: Step.Agent, focus: Target | None = None) -> Step |
     about, targets = ("AND focus_id = %s", [focus.pk]) if focus else ("", [])
     found = Step.objects.raw(LAST.format(about=about), [run.pk, agent.value, *targets])
     return next(iter(found), None)
+
+
+def causes() -> QuerySet[Step]:
+    """The Analysts' answers that name a cause, surely or likely. With its first, an incident is diagnosed."""
+    named = Step.objects.filter(agent=Step.Agent.ANALYST, state=State.DONE)
+    return named.filter(output__certainty__in=("CONFIRMED", "LIKELY"))
 
 
 def last_look(incident: Incident) -> dict[str, Any]:

@@ -8,7 +8,19 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from agents import advance, audit, chart, crew, health, outcomes, reconcile, rehearsal, services, week
+from agents import (
+    advance,
+    attention,
+    audit,
+    chart,
+    crew,
+    health,
+    outcomes,
+    reconcile,
+    rehearsal,
+    services,
+    week,
+)
 from incidents import broker, jobs, memory, signals
 from incidents.memory import bookshelf
 from incidents.models import Incident
@@ -24,6 +36,7 @@ def connect() -> None:
     signals.incident_taken_over.connect(_taken_over, dispatch_uid="crew-taken-over")
     signals.incident_given_back.connect(_given_back, dispatch_uid="crew-given-back")
     signals.facts_wanted.connect(_facts, dispatch_uid="crew-facts")
+    signals.left_wanted.connect(_left, dispatch_uid="crew-left")
     jobs.register("health_check", lambda renew: health.run(), every=health.every)
     polled = settings.RECONCILE_SECONDS if settings.ALERTMANAGER_URL else None
     jobs.register(reconcile.JOB, lambda renew: reconcile.run(), every=polled)
@@ -59,6 +72,10 @@ def _given_back(sender: Any, incident_id: int, **_: Any) -> None:
 
 def _facts(sender: Any, incident: Incident, **_: Any) -> dict[str, Any]:
     return outcomes.facts_of(incident)
+
+
+def _left(sender: Any, incident_ids: list[int], **_: Any) -> set[int]:
+    return attention.left_to_people(incident_ids)
 
 
 def _closed(sender: Any, incident_id: int, **_: Any) -> None:

@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 from agents import reasoners
 from agents.budget import cap_line
 from agents.reasoners import rungs
-from homelab import env, firstrun, listen
+from homelab import dotenv, env, firstrun, listen
 from incidents import channels, connect
 
 TEST_ALERT = """\
@@ -75,7 +75,7 @@ def state() -> list[str]:
         else "Proof unavailable (PROMETHEUS_URL is not set): what cannot be proved is not done unasked",
         _changes(),
         f"Told: {channels.summary() or 'nobody (NOTIFY_URLS is not set)'}",
-        *(f"Warning: {each}" for each in env.open_to_others()),
+        *(f"Warning: {each}" for each in (*env.open_to_others(), *dotenv.mistyped())),
     ]
 
 
@@ -100,10 +100,10 @@ def origin(name: str) -> str:
     """Where a variable came from, as somebody who wants to change it needs to know."""
     if path := os.environ.get(f"{name}_FILE"):
         return path
-    dotenv = Path(os.environ.get("HOMELAB_ENV_FILE", settings.BASE_DIR / ".env"))
+    file = Path(os.environ.get("HOMELAB_ENV_FILE", settings.BASE_DIR / ".env"))
     # the environment goes first, so an equal value says no more than that either would do
-    if dotenv.is_file() and dotenv_values(dotenv).get(name) == os.environ.get(name):
-        return str(dotenv)
+    if file.is_file() and dotenv_values(file).get(name) == os.environ.get(name):
+        return str(file)
     return "the environment"
 
 

@@ -22,7 +22,7 @@ from agents.reasoners.openai import ModelError
 from agents.reasoners.rungs import Rung
 from agents.tools import INTEGRATIONS
 from agents.tools.base import Health, Integration
-from homelab import banner, env, firstrun, fitness, listen, tracing
+from homelab import banner, dotenv, env, firstrun, fitness, listen, tracing
 from incidents import channels, memory
 from incidents.models import Episode
 
@@ -46,6 +46,7 @@ def checks() -> dict[str, Check]:
 
 def _others(*, readable: bool) -> Iterator[tuple[str, Check]]:
     yield "server", check_server
+    yield "settings", check_settings
     yield "secrets", check_secrets
     yield "memory", partial(check_memory, readable=readable)
     for rung in rungs.configured():
@@ -104,6 +105,14 @@ def check_server() -> Health:
     remembered = body.get("memory", {}).get("status", "unknown")
     detail = f"{body.get('status')} at {url}, memory {remembered}"
     return Health(answer.status_code == HTTPStatus.OK, detail, body.get("version"))
+
+
+def check_settings() -> Health:
+    """Names in `.env` that look mistyped. A bad value has stopped the start."""
+    wrong = dotenv.mistyped()
+    return (
+        Health(False, "; ".join(wrong)) if wrong else Health(True, "each name in .env is known, or not ours")
+    )
 
 
 def check_secrets() -> Health:

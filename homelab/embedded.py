@@ -19,7 +19,7 @@ from celery.apps.worker import Worker
 from celery.exceptions import SecurityWarning
 from celery.worker import state
 from django.conf import settings
-from django.db import connections
+from django.db import DatabaseError, connection, connections
 
 from homelab import alone, tracing
 from homelab.celery import app
@@ -31,6 +31,7 @@ LOOK_SECONDS = 0.5
 JOIN_SECONDS = 10.0
 # Long enough for a probe to see the 503 and for the log to be read by somebody, short enough to be soon back.
 LAST_WORDS_SECONDS = 3.0
+WAL_MILLISECONDS = 1000  # a task that hangs in a transaction must not hold up the stop
 
 
 class Embedded:
@@ -128,6 +129,24 @@ def _log_released(rows: int) -> None:
         logger.info("%d rows given back to be worked on again", rows)
 
 
+def _empty_wal() -> None:
+    """Move what SQLite's log holds into the database's file, whose plain copy then has everything.
+
+    The threads' connections end with the process and not before it, so that SQLite would not do it.
+    """
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {WAL_MILLISECONDS}")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy, *_ = cursor.fetchone()
+        if busy:
+            logger.warning("the database was in use to the end; a copy of it needs its -wal file, too")
+    except DatabaseError as error:
+        logger.warning("what SQLite's log holds stays there: %s", error)
+    finally:
+        connections.close_all()
+
+
 _running: Embedded | None = None
 
 
@@ -145,4 +164,6 @@ def start(stopping: Callable[[], bool]) -> None:
 def stop() -> None:
     if _running is not None:
         _running.stop()
+        if settings.SQLITE:
+            _empty_wal()
     tracing.end()

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
-from environs import EnvError, FileAwareEnv
+from environs import EnvError, EnvValidationError, FileAwareEnv
 
 from agents import maintenance
 from agents.kinds import ActionKind
@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 env = FileAwareEnv(strip_whitespace=True)
 secret_files: dict[str, Path] = {}  # what was read by NAME_FILE, and `.env`, by variable
+known = {"HOST", "PORT", "HOMELAB_BIND", "WEB_CONCURRENCY"}  # the server's own, and each that was read
 SHORTEST_KEY = 50  # Django's own check wants as much
 # A container's own mounts, which only its processes see; they are often open to each of these.
 SECRET_MOUNTS = ("/run/secrets/", "/var/run/secrets/")
@@ -44,29 +45,23 @@ class ConfigError(ImproperlyConfigured):
     """A setting that cannot be used; the message names the variable and what it wants."""
 
 
-def read(parse: Callable[..., T], name: str, **options: object) -> T:
+def read(parse: Callable[..., T], name: str, *, wanted: str = "", **options: object) -> T:
     """`parse(name)` with an error that is ours; an empty value counts as not set.
 
     It stays in the environment all the same: it says that the value in `.env` is not wanted either.
+    `wanted` says what a value that cannot be parsed is not; the error shows that value, so it is no secret's.
     """
+    known.add(name)
     if os.environ.get(name) == "" and not os.environ.get(f"{name}_FILE"):
         return cast(T, options["default"])
     if path := os.environ.get(f"{name}_FILE"):
         secret_files[f"{name}_FILE"] = Path(path)
     try:
         return parse(name, **options)
+    except EnvValidationError as error:
+        raise ConfigError(f"{name}: {env.str(name)!r} is not {wanted}") from error
     except (EnvError, ValueError) as error:
         raise ConfigError(f"{name}: {error}") from error
-
-
-def read_dotenv(base_dir: Path) -> None:
-    """The variables of `.env`, or of HOMELAB_ENV_FILE, that the environment does not set already."""
-    named = optional("HOMELAB_ENV_FILE")
-    if named is not None and not Path(named).exists():
-        raise ConfigError(f"HOMELAB_ENV_FILE: there is no {named}")
-    path = Path(named) if named else base_dir / ".env"
-    secret_files["HOMELAB_ENV_FILE" if named else ".env"] = path
-    env.read_env(path, recurse=False)
 
 
 def open_to_others() -> list[str]:
@@ -187,7 +182,7 @@ def choice(name: str, choices: tuple[str, ...], default: str) -> str:
 
 
 def number(name: str, default: int, least: int = 0, most: int | None = None) -> int:
-    value = read(env.int, name, default=default)
+    value = read(env.int, name, wanted="a whole number", default=default)
     if value < least:
         raise ConfigError(f"{name}: {value} is less than {least}")
     if most is not None and value > most:
@@ -196,7 +191,7 @@ def number(name: str, default: int, least: int = 0, most: int | None = None) -> 
 
 
 def dollars(name: str, default: float | None) -> float | None:
-    value = read(env.float, name, default=default)
+    value = read(env.float, name, wanted="an amount of US dollars", default=default)
     if value is not None and not 0 <= value < float("inf"):
         raise ConfigError(f"{name}: {value} is not an amount of US dollars")
     return value

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from opentelemetry import trace
 
+from incidents.clients import address
 from incidents.context import Origin, current
 from incidents.redaction import HIDDEN, clean, clean_tree
 from incidents.tracing import parse
@@ -31,6 +32,7 @@ OURS = {
     "request",
     "server_time",
 }
+REFUSED = range(400, 500)
 ORIGIN = "homelab.origin"  # the key of a request's environment where the middleware leaves it
 # A link in a message is its own credential, and Django says the path of what it refuses.
 _LINK = re.compile(r"/q/[\w.-]+", re.ASCII)
@@ -39,6 +41,8 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) i
 
 class ContextFilter(logging.Filter):
     """Puts request, incident, agent, step and trace on every record; None where there is none.
+
+    Of a request that was refused it says who sent it.
 
     `extra` of the call comes first, then the request that a line of Django is about (it is over by then).
     """
@@ -59,6 +63,8 @@ class ContextFilter(logging.Filter):
         for name, value in found.items():
             if getattr(record, name, None) is None:
                 setattr(record, name, value)
+        if request is not None and getattr(record, "status_code", None) in REFUSED:
+            record.client = address(request)
         return True
 
 
@@ -86,7 +92,7 @@ class RedactedText(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = clean(_LINK.sub(f"/q/{HIDDEN}", record.message)).replace("\n", "\\n")
-        said = {"#": "incident_id", "": "agent", "request ": "request_id"}
+        said = {"#": "incident_id", "": "agent", "request ": "request_id", "from ": "client"}
         about = [f"{sign}{value}" for sign, name in said.items() if (value := getattr(record, name, None))]
         record.about = f"[{' '.join(about)}] " if about else ""
         return super().formatMessage(record)
@@ -120,7 +126,7 @@ def stream() -> TextIO:
     return sys.stdout if name in SERVERS else sys.stderr
 
 
-def config(*, level: str, style: str) -> dict[str, Any]:
+def config(*, level: str, style: str, embedded: bool = False) -> dict[str, Any]:
     """Django's LOGGING dictionary; `style` is `json` or `text`."""
     return {
         "version": 1,
@@ -151,6 +157,8 @@ def config(*, level: str, style: str) -> dict[str, Any]:
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},
             "celery.beat": {"level": "WARNING"},
+            # to which broker it connected; within one process there is none
+            "celery.worker.consumer.connection": {"level": "WARNING" if embedded else level},
             # httpx2 and urllib3 log whole URLs at INFO and DEBUG, and a chat's token may be in one
             "httpx": {"level": "WARNING"},
             "httpx2": {"level": "WARNING"},

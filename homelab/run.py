@@ -12,8 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import OperationalError
 
-from homelab import alone, listen
-from homelab.env import read_dotenv
+from homelab import alone, dotenv, listen
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # glibc would give each thread an arena of its own, and keep what loading the embedding model freed: 60 MB.
@@ -26,7 +25,7 @@ def main() -> None:
     # come back from the file.
     environment = dict(os.environ)
     try:
-        read_dotenv(BASE_DIR)
+        dotenv.read(BASE_DIR)
         listen.check_free()
         prepare()
     except (ImproperlyConfigured, PermissionError) as error:

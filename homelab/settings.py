@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.templatetags.static import static
 from kombu import Exchange, Queue
 
-from homelab import logs
+from homelab import dotenv, logs
 from homelab.env import (
     SQLITE_ENGINE,
     ConfigError,
@@ -33,7 +33,6 @@ from homelab.env import (
     prices,
     quiet_hours,
     read,
-    read_dotenv,
     secret_key,
     url,
     url_template,
@@ -41,7 +40,7 @@ from homelab.env import (
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-read_dotenv(BASE_DIR)
+dotenv.read(BASE_DIR)
 DATA_DIR = data_directory(BASE_DIR)
 
 _changelog = re.search(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text(), re.MULTILINE)
@@ -55,7 +54,7 @@ DEBUG = False
 PUBLIC_URL = url("PUBLIC_URL")
 SECRET_KEY = secret_key(DATA_DIR)
 ALLOWED_HOSTS = names("ALLOWED_HOSTS") or own_hosts(PUBLIC_URL)
-OPEN_READ = read(env.bool, "HOMELAB_OPEN_READ", default=False)
+OPEN_READ = read(env.bool, "HOMELAB_OPEN_READ", wanted="true or false", default=False)
 METRICS_TOKEN = optional("METRICS_TOKEN")
 MAX_BODY_BYTES = 32 * 1024 * 1024
 # The cap is ours, checked while reading; Django's own would refuse an alert storm with a 400.
@@ -360,7 +359,7 @@ PROMETHEUS_EXPORT_MIGRATIONS = False
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, float("inf"))
 LOG_LEVEL = choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info").upper()
 LOG_FORMAT = choice("LOG_FORMAT", ("json", "text"), "text" if logs.stream().isatty() else "json")
-LOGGING = logs.config(level=LOG_LEVEL, style=LOG_FORMAT)
+LOGGING = logs.config(level=LOG_LEVEL, style=LOG_FORMAT, embedded=EMBEDDED)
 OTEL_EXPORTER_OTLP_ENDPOINT = url("OTEL_EXPORTER_OTLP_ENDPOINT")
 OTEL_EXPORTER_OTLP_HEADERS = optional("OTEL_EXPORTER_OTLP_HEADERS")
 TRACE_URL_TEMPLATE = url_template("TRACE_URL_TEMPLATE", "trace_id")

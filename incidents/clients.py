@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.http import HttpRequest
-from rest_framework.request import Request
+
+if TYPE_CHECKING:  # the log asks for addresses, too, and is set up before the settings are there
+    from django.http import HttpRequest
+    from rest_framework.request import Request
 
 UNKNOWN = "unknown"
 HOUSEHOLD = 64  # an IPv6 network of this length is one subscriber's, who may use any address of it

@@ -256,10 +256,10 @@ def annotate(
     incident.human_note = incident.human_note if note is None else clean(note)
     incident.annotated_by, incident.annotated_at = by, timezone.now()
     incident.save(update_fields=["human_cause", "human_note", "annotated_by", "annotated_at"])
-    said = {"cause": cause, "note": note, "verdict": verdict}
-    events.record(
-        incident, Event.Kind.ANNOTATED, by, "annotated", {k: v for k, v in said.items() if v is not None}
-    )
+    parts = {"cause": cause, "note": note, "verdict": verdict}
+    said = {name: words for name, words in parts.items() if words is not None}
+    text = "; ".join(f"{name}: {words}" if words else f"{name} taken back" for name, words in said.items())
+    events.record(incident, Event.Kind.ANNOTATED, by, text, said)
     if verdict is not None:
         _human_verdict(incident, verdict, by)
     if was_over:  # else its end tells the memory, which may be now

@@ -18,3 +18,6 @@ incident_annotated = Signal()
 # kwargs: incident: Incident. It is about to be remembered: receivers answer with a dict of what they know of
 # it beside its row: `actions` (each kind, what, target, outcome) and `evidence` (quotes that were found).
 facts_wanted = Signal()
+# kwargs: incident_ids: list[int]. They are watched only: receivers answer with the set of those that are left
+# to people, because the crew has nothing left to do about them.
+left_wanted = Signal()

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.utils import timezone
 
+from incidents import signals
 from incidents.models import Incident, Target, Verdict
 
 FIRST_LINE = 90
 LOGS_AROUND = timedelta(minutes=15)
+NEEDS_YOU = "Needs you"
 # What `resolution_status` reads as for people.
 RESOLUTION = {
     "in_progress": "Worked on",
     "resolved": "Resolved",
     "attempted": "Tried, not proven",
-    "escalated": "Needs you",
+    "escalated": NEEDS_YOU,
 }
 WAITS = {"approval": "Needs your yes", "proof": "Watching for proof", "model": "Waiting for the model"}
 ENDED = {
@@ -48,14 +52,28 @@ def headline(
     return (start if len(start) <= room else f"{start[: room - 1]}…") + end
 
 
-def standing(incident: Incident, *, reader: str = "") -> str:
-    """How an incident stands, in the one phrase that people read everywhere. `reader`: who reads it."""
+def left_to_people(incidents: Iterable[Incident]) -> set[int]:
+    """Keys of the open ones about which the crew has nothing left to do; one question for them all."""
+    watched = [each.pk for each in incidents if each.waiting_for == "proof" and each.taken_over_at is None]
+    if not watched:
+        return set()
+    told: list[tuple[Any, Any]] = signals.left_wanted.send(Incident, incident_ids=watched)
+    return {pk for _receiver, left in told for pk in left}
+
+
+def standing(incident: Incident, *, reader: str = "", left: Collection[int] | None = None) -> str:
+    """How an incident stands, in the one phrase that people read everywhere. `reader`: who reads it.
+
+    `left`: what `left_to_people` found, where several are shown; None: it is asked about this one.
+    """
     if incident.verdict == Verdict.UNKNOWN:
         return "Tried, not proven" if incident.remediation_taken else "Ended, not proven"
     if incident.verdict is not None:
         return ENDED[Verdict(incident.verdict)]
     if incident.taken_over_at is not None:
         return "You have it" if incident.taken_over_by == reader else f"{incident.taken_over_by} has it"
+    if incident.pk in (left_to_people([incident]) if left is None else left):
+        return NEEDS_YOU
     if incident.waiting_for is not None:
         return WAITS[incident.waiting_for]
     return "Changing something" if incident.status == Incident.Status.ACTING else "Looking into it"

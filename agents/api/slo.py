@@ -46,7 +46,9 @@ class WeekSerializer(serializers.Serializer[Any]):
     week = serializers.DateField(help_text="Its Monday")
     opened = serializers.IntegerField()
     acknowledged_seconds = SpreadSerializer(help_text="From the opening until a person answered")
-    diagnosed_seconds = SpreadSerializer(help_text="From the opening to the crew's diagnosis")
+    diagnosed_seconds = SpreadSerializer(
+        help_text="From the opening to the crew's first likely or confirmed cause"
+    )
     resolved_seconds = SpreadSerializer(help_text="From the alert's start to the proof")
     hands = HandsSerializer()
     verdicts = serializers.DictField(child=serializers.IntegerField())

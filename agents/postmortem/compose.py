@@ -120,8 +120,7 @@ def _spans(incident: Incident, impact: Impact, actions: Sequence[Action]) -> Ite
         .order_by("pk")
         .first()
     )
-    answers = Step.objects.filter(run__incident=incident, agent=Step.Agent.ANALYST, output__isnull=False)
-    causes = answers.filter(finished_at__gte=start).exclude(output__certainty="INCONCLUSIVE")
+    causes = transcript.causes().filter(run__incident=incident, finished_at__gte=start)
     begun = [each.executing_at for each in actions if each.executing_at is not None]
     moments = (
         ("its opening", None if reopened else incident.opened_at),

@@ -105,28 +105,29 @@ def _headline(server: Server, terminal: Terminal, plan: str) -> None:
 
 
 def _summary(follower: Follower, before: str, colour: int) -> None:
-    """The verdict, where to read on, and what `/metrics` says of it."""
+    """What `/metrics` says of it, where to read on, and the verdict."""
     terminal, server = follower.terminal, follower.server
     incident: Json = server.incident(follower.incident)
     verdict, note = incident["verdict"], incident["proof_note"]
     after = _settled_metrics(server, before)
     terminal.blank()
-    terminal.fact("verdict", f"{verdict}: {note}" if note else verdict, colour)
-    if incident["resolution_time"] is not None:
-        terminal.fact("time", f"{incident['resolution_time']:.1f} s from the alert's start to the proof")
-    terminal.fact("page", server.page(follower.incident))
     lines = [line for line in metrics.table(before, after) if not (terminal.never and terminal.never in line)]
     for number, line in enumerate(lines):
         terminal.fact("metrics" if number == 0 else "", line)
+    if incident["resolution_time"] is not None:
+        terminal.fact("time", f"{incident['resolution_time']:.1f} s from the alert's start to the proof")
+    terminal.fact("page", server.page(follower.incident))
+    terminal.fact("verdict", f"{verdict}: {note}" if note else verdict, colour)
 
 
 def _settled_metrics(server: Server, before: str) -> str:
     """After the closed incident has reached the memory, which takes a moment."""
-    unsynced = "ai_agents_memory_unsynced"
     ends = time.monotonic() + SYNC_SECONDS
     while True:
         after = server.metrics()
-        waiting = metrics.samples(after).get(unsynced, 0) - metrics.samples(before).get(unsynced, 0)
+        waiting = metrics.samples(after).get(metrics.UNSYNCED, 0) - metrics.samples(before).get(
+            metrics.UNSYNCED, 0
+        )
         if waiting <= 0 or time.monotonic() > ends:
             return after
         time.sleep(0.5)

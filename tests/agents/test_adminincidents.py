@@ -82,6 +82,15 @@ def test_a_row_says_how_it_stands_and_what_it_cost(root: Client) -> None:
         assert text in page
 
 
+def test_what_is_left_to_people_says_so_in_the_list_and_on_its_page(root: Client) -> None:
+    incident = an_incident(status="proving")
+    an_episode(incident)
+    for path in (LIST, f"{LIST}{incident.pk}/change/"):
+        page = root.get(path).content.decode()
+        assert "Needs you" in page
+        assert "Watching for proof" not in page
+
+
 @pytest.mark.parametrize(
     ("costs", "told"), [([], "-"), ([None], "?"), (["0.01", None], "$0.01 + ?"), (["0.01", "0.02"], "$0.03")]
 )

@@ -220,7 +220,7 @@ def test_several_incidents_make_a_table_with_the_cheapest_that_is_right(model) -
 def test_nobody_is_called_right_where_nobody_knows(model) -> None:
     incident = recorded(verdict=Verdict.UNKNOWN, helped=None)
     said = replay(incident.pk, model=["playbooks", "playbooks"])
-    assert "right        unknown: by the proof unknown\n" in said
+    assert "right        unknown (nothing was proved, and no person wrote the cause)\n" in said
     assert "What is right cannot be told" in said
 
 
@@ -233,7 +233,7 @@ def test_after_a_false_alarm_it_is_right_to_do_nothing(model) -> None:
     incident = recorded(verdict=Verdict.FALSE_ALARM, helped=None)
     model(lambda request: sensible(request, action="none"))
     assert "right        NO" in replay(incident.pk)
-    assert "right        yes" in replay(incident.pk, model=["m"])
+    assert "right        yes: by the verdict false_alarm yes" in replay(incident.pk, model=["m"])
 
 
 def test_the_last_ones_are_found(model) -> None:

@@ -35,13 +35,13 @@ def opened(at: datetime, verdict: Verdict | None = None, *, seconds: float | Non
     return an_incident(verdict, seconds=seconds, opened_at=at)
 
 
-def diagnosed(incident: Incident, after: float) -> Step:
-    run = CrewRun.objects.create(incident=incident)
+def diagnosed(incident: Incident, after: float, certainty: str = "CONFIRMED", *, number: int = 1) -> Step:
+    run = CrewRun.objects.create(incident=incident, number=number, finished_at=MONDAY)
     return Step.objects.create(
         run=run,
         agent=Step.Agent.ANALYST,
         state="done",
-        output={"cause": "a disk"},
+        output={"cause": "a disk", "certainty": certainty},
         finished_at=incident.opened_at + timedelta(seconds=after),
     )
 
@@ -69,6 +69,17 @@ def test_times_are_percentiles_of_what_came_and_none_where_nothing_did() -> None
     assert week["resolved_seconds"] == {"count": 10, "p50": 500, "p90": 900}
     assert week["acknowledged_seconds"] == {"count": 0, "p50": None, "p90": None}
     assert (week["verdicts"]["verified"], week["verdicts"]["in_progress"]) == (10, 1)
+
+
+def test_a_cause_that_was_not_found_is_no_diagnosis_and_the_first_that_was_counts() -> None:
+    incident = opened(MONDAY)
+    for number, (seconds, certainty) in enumerate(
+        [(5, "INCONCLUSIVE"), (30, "LIKELY"), (90, "CONFIRMED")], 1
+    ):
+        diagnosed(incident, seconds, certainty, number=number)
+    diagnosed(opened(MONDAY), 7, "INCONCLUSIVE")
+    [week] = slo.report(1)["weeks"]
+    assert week["diagnosed_seconds"] == {"count": 1, "p50": 30, "p90": 30}
 
 
 def test_whose_work_it_was() -> None:

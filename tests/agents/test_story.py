@@ -97,6 +97,17 @@ def test_what_a_person_did_is_a_chapter_of_its_own() -> None:
     ]
 
 
+def test_what_people_say_is_never_folded_away() -> None:
+    events = [
+        event(0, Kind.OPENED, "alertmanager"),
+        event(1, Kind.NOTED, "kim", "I look"),
+        event(2, Kind.ACKNOWLEDGED, "kim", "acknowledged"),
+        event(3, Kind.INVESTIGATE, "kim", "wants another look"),
+    ]
+    _, person = story.chapters(story.of_events(events))
+    assert [each.text for each in person.told] == ["I look", "wants another look"]
+
+
 def test_the_same_words_to_several_channels_are_one_moment() -> None:
     rows = [message(1, "CRIT down"), message(2, "CRIT down", channel="tgram-2")]
     [moment] = story.of_messages(rows)

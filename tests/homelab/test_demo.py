@@ -207,23 +207,23 @@ def test_a_message_that_nobody_gets_is_not_said_to_be_told() -> None:
 
 # --- the metrics -------------------------------------------------------------------------------
 BEFORE = """# HELP ai_agents_incidents_total Incidents
-ai_agents_incidents_total 1.0
+ai_agents_tool_calls_total{tool="docker",outcome="ok"} 1.0
+ai_agents_tool_calls_total{tool="network",outcome="ok"} 2.0
+ai_agents_alerts_total 4.0
 ai_agents_success_rate NaN
-ai_agents_avg_resolution_seconds NaN
-ai_agents_incidents_by_verdict{verdict="not fixed"} 2.0
-ai_agents_step_seconds_bucket{le="1.0"} 1.0
+ai_agents_tool_duration_seconds_sum{tool="docker"} 1.0
 django_http_requests_total 5.0
 """
 
 
-def test_our_lines_that_changed_are_shown_aligned() -> None:
-    after = BEFORE.replace("_total 1.0", "_total 2.0").replace("success_rate NaN", "success_rate 0.5")
-    after = after.replace('"1.0"} 1.0', '"1.0"} 2.0').replace("requests_total 5.0", "requests_total 9.0")
-    after += "ai_agents_new 3.0\n"
+def test_the_few_that_tell_the_story_are_shown_without_their_labels() -> None:
+    after = BEFORE.replace("alerts_total 4.0", "alerts_total 5.0").replace("rate NaN", "rate 0.5")
+    after = after.replace('"} 1.0', '"} 6.0').replace("requests_total 5.0", "requests_total 9.0")
+    after += 'ai_agents_incidents_closed_total{verdict="verified"} 1.0\n'
     assert list(metrics.table(BEFORE, after)) == [
-        "ai_agents_incidents_total    1 → 2",
-        "ai_agents_success_rate     NaN → 0.5",
-        "ai_agents_new              new → 3",
+        "ai_agents_alerts_total            4 → 5",
+        "ai_agents_tool_calls_total        3 → 8",
+        "ai_agents_incidents_closed_total  0 → 1",
     ]
     assert list(metrics.table(after, after)) == []
     assert list(metrics.table("", "")) == []

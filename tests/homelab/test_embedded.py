@@ -141,6 +141,13 @@ def test_it_stops_in_time_and_leaves_nobody_behind(tmp_path: Path) -> None:
         assert not Path(f"/proc/{workers[0]}").exists()
 
 
+def test_a_plain_copy_of_the_database_of_a_stopped_one_is_whole(tmp_path: Path) -> None:
+    with Program(tmp_path) as program:
+        program.stop()
+        wal = program.data / "homelab.sqlite3-wal"
+        assert not wal.exists() or wal.stat().st_size == 0
+
+
 def test_a_later_start_makes_nothing_anew(tmp_path: Path) -> None:
     with Program(tmp_path) as program:
         made = program.first_run()

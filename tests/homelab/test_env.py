@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from homelab import env, listen
+from homelab import dotenv, env, listen
 from homelab.env import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,19 +145,89 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
 
 
 def test_the_environment_goes_before_dotenv(tmp_path: Path) -> None:
-    dotenv = tmp_path / "dotenv"
-    dotenv.write_text("OPENAI_API_KEY=sk-file\nREMEDIATION_MODE=auto\n")
-    done = settings_with(tmp_path, HOMELAB_ENV_FILE=str(dotenv), REMEDIATION_MODE="observe")
+    file = tmp_path / "dotenv"
+    file.write_text("OPENAI_API_KEY=sk-file\nREMEDIATION_MODE=auto\n")
+    done = settings_with(tmp_path, HOMELAB_ENV_FILE=str(file), REMEDIATION_MODE="observe")
     assert "sk-file observe" in done.stdout, done.stderr
 
 
 def test_the_server_listens_where_dotenv_says(tmp_path: Path) -> None:
     """gunicorn's configuration is read before anything else has asked for a setting."""
-    dotenv = tmp_path / "dotenv"
-    dotenv.write_text("HOMELAB_BIND=127.0.0.2\nPORT=5077\n")
+    file = tmp_path / "dotenv"
+    file.write_text("HOMELAB_BIND=127.0.0.2\nPORT=5077\n")
     code = "from homelab import gunicorn; print(gunicorn.bind)"
-    done = settings_with(tmp_path, code=code, HOMELAB_ENV_FILE=str(dotenv))
+    done = settings_with(tmp_path, code=code, HOMELAB_ENV_FILE=str(file))
     assert done.stdout.strip() == "['127.0.0.2:5077']", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("REMEDIATION_MODE=auto\nOPENAI_API_KEY sk-hunter2\n", 2),
+        ("\n# a comment\n\n  \nOPENAI_API_KEY: sk-hunter2", 5),
+        ("TZ=UTC\r\nOPENAI_API_KEY='sk-hunter2\r\n", 2),
+        ("PORT\n", 1),
+    ],
+)
+def test_a_line_that_sets_nothing_stops_the_start_and_is_named(tmp_path: Path, text: str, line: int) -> None:
+    """By its number: what it says may be a secret."""
+    file = tmp_path / "dotenv"
+    file.write_text(text, newline="")
+    done = settings_with(tmp_path, HOMELAB_ENV_FILE=str(file))
+    assert done.returncode != 0
+    assert f"ConfigError: {file}, line {line}: wants NAME=value" in done.stderr
+    assert "hunter2" not in done.stderr
+    assert "python-dotenv" not in done.stderr
+
+
+def test_an_env_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "dotenv").write_bytes(b"PORT=\xff\n")
+    done = settings_with(tmp_path, HOMELAB_ENV_FILE=str(tmp_path / "dotenv"))
+    assert f"ConfigError: {tmp_path}/dotenv cannot be read" in done.stderr
+
+
+MISTYPED = "import django; django.setup(); from homelab import dotenv; print(*dotenv.mistyped(), sep='\\n')"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("PROMETEUS_URL", "PROMETHEUS_URL"),
+        ("OPENAI_KEY", "OPENAI_API_KEY"),
+        ("NOTIFY_URL", "NOTIFY_URLS"),
+        ("WEB_CONCURENCY", "WEB_CONCURRENCY"),
+        ("remediation_mode", "REMEDIATION_MODE"),
+        ("OPENAI_API_KEY_FIEL", "OPENAI_API_KEY_FILE"),
+    ],
+)
+def test_a_name_that_is_nearly_ours_is_doubted(tmp_path: Path, written: str, meant: str) -> None:
+    file = tmp_path / "dotenv"
+    file.write_text(f"{written}=x\n")
+    done = settings_with(tmp_path, code=MISTYPED, HOMELAB_ENV_FILE=str(file))
+    assert done.stdout == f"{written} in {file} is not known: did you mean {meant}?\n", done.stderr
+
+
+def test_names_of_other_programs_and_our_own_are_not(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-1")
+    others = ["COMPOSE_PROJECT_NAME", "POSTGRES_PASSWORD", "OPENAI_API_BASE", "GRAFANA_URL", "HTTP_PROXY"]
+    others += ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "REDIS_PASSWORD"]
+    ours = [f"OPENAI_API_KEY_FILE={tmp_path}/key", "HOST=", "PORT=5001", "WEB_CONCURRENCY=1"]
+    (tmp_path / "dotenv").write_text("\n".join([*(f"{name}=x" for name in others), *ours]))
+    done = settings_with(tmp_path, code=MISTYPED, HOMELAB_ENV_FILE=str(tmp_path / "dotenv"))
+    assert (done.stdout, done.returncode) == ("\n", 0), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PROOF_HOLD_SECONDS", "soon", "'soon' is not a whole number"),
+        ("LLM_BUDGET_DAILY_USD", "$5", "'$5' is not an amount of US dollars"),
+        ("HOMELAB_OPEN_READ", "perhaps", "'perhaps' is not true or false"),
+    ],
+)
+def test_what_is_no_number_is_shown_once(tmp_path: Path, name: str, value: str, said: str) -> None:
+    done = settings_with(tmp_path, **{name: value})
+    assert done.stderr.splitlines()[-1] == f"homelab.env.ConfigError: {name}: {said}"
 
 
 def test_the_secret_key_is_made_once_and_is_private(tmp_path: Path) -> None:
@@ -245,7 +315,7 @@ def test_an_emptied_variable_stays_empty(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_env_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOMELAB_ENV_FILE", str(tmp_path / "none"))
     with pytest.raises(ConfigError, match=r"^HOMELAB_ENV_FILE: there is no "):
-        env.read_dotenv(tmp_path)
+        dotenv.read(tmp_path)
 
 
 def test_a_data_directory_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -83,6 +83,15 @@ def test_what_it_waits_for_is_always_said(person: Person, fields: dict[str, Any]
     assert f"<span>{said}</span>" in page(person(), an_incident(**fields))
 
 
+def test_what_the_crew_has_nothing_left_to_do_about_waits_for_a_person(person: Person) -> None:
+    incident = an_incident(status="proving")
+    an_episode(incident)
+    shown = page(person(), incident)
+    assert '<p class="standing urgent"><strong id="standing">Needs you</strong>' in shown
+    assert "<span>waits for a person&#x27;s look</span>" in shown
+    assert "waits for proof" not in shown
+
+
 def test_words_for_people(person: Person) -> None:
     client = person()
     tried = an_incident(Verdict.UNKNOWN, remediation_taken="restart container")

@@ -7,9 +7,11 @@ import json
 import logging
 import logging.config
 import sys
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from homelab import logs
 from incidents import events
@@ -113,3 +115,26 @@ def test_what_is_on_the_timeline_is_in_the_log(caplog: pytest.LogCaptureFixture)
     [record] = caplog.records
     assert record.getMessage() == "agent by analyst: LIKELY: password=[redacted]"
     assert (vars(record)["incident_id"], vars(record)["request_id"]) == (incident.pk, "r-9")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("peer", "told"), [("10.0.0.5", "10.0.0.5"), ("172.18.0.2", "203.0.113.7")])
+def test_a_refused_request_says_who_sent_it(
+    client: Client, caplog: pytest.LogCaptureFixture, settings: Any, peer: str, told: str
+) -> None:
+    """What it says of itself counts only behind a trusted proxy."""
+    settings.TRUSTED_PROXIES = [ip_network("172.18.0.2")]
+    client.post("/alert", REMOTE_ADDR=peer, HTTP_X_FORWARDED_FOR="203.0.113.7")
+    [record] = [each for each in caplog.records if each.getMessage() == "Unauthorized: /alert"]
+    assert logs.ContextFilter().filter(record)
+    assert vars(record)["client"] == told
+    assert f"from {told}] Unauthorized: /alert" in logs.RedactedText("%(about)s%(message)s").format(record)
+
+
+def test_a_broker_within_the_process_is_not_announced() -> None:
+    name = "celery.worker.consumer.connection"
+    level = {
+        embedded: logs.config(level="INFO", style="json", embedded=embedded)["loggers"][name]["level"]
+        for embedded in (True, False)
+    }
+    assert level == {True: "WARNING", False: "INFO"}

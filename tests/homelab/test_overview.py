@@ -16,7 +16,7 @@ from agents.models import Action
 from incidents import services
 from incidents.models import Event, Incident, Job, Verdict
 from tests.agents.rows import an_action
-from tests.incidents.rows import a_target, an_incident
+from tests.incidents.rows import a_target, an_episode, an_incident
 
 pytestmark = pytest.mark.django_db
 Person = Callable[..., Client]
@@ -47,6 +47,33 @@ def test_an_open_incident_says_how_it_stands(person: Person) -> None:
     assert "Needs your yes" in page
     assert '<span class="badge severity severity-critical">critical</span>' in page
     assert "<title>(1) 1 open · homelab</title>" in page
+
+
+def test_what_is_left_to_people_stands_where_they_are_waited_for(person: Person) -> None:
+    left = an_incident(status="proving")
+    an_episode(left)
+    an_incident(status="proving", alert_name="Ended")  # nothing fires any more: that ends by itself
+    page = text(person().get("/"))
+    waiting = page[page.index('id="waiting"') : page.index('id="open"')]
+    assert f"/incidents/{left.pk}" in waiting
+    assert "Needs you · " in waiting
+    assert "Ended" not in waiting
+    assert "<title>(1) 2 open · homelab</title>" in page
+
+
+def test_the_open_ones_that_need_a_person_come_first_then_the_gravest(person: Person) -> None:
+    wanted = [
+        an_action().incident,
+        an_incident(status="proving", severity="info"),
+        an_incident(),
+        an_incident(severity="warning"),
+        an_incident(severity="warning"),
+        an_incident(severity="odd"),
+    ]
+    an_episode(wanted[1])
+    wanted[3], wanted[4] = wanted[4], wanted[3]  # of two alike the newer one
+    rows = person().get("/").context["open"]
+    assert [row["incident"] for row in rows] == wanted
 
 
 def test_what_waits_says_what_it_would_touch_to_those_who_decide(person: Person) -> None:
@@ -88,6 +115,7 @@ def test_it_costs_the_same_with_two_and_with_twenty(person: Person) -> None:
         an_action(target=target)
         for verdict in Verdict:
             an_incident(verdict, seconds=1, target=target, closed_at=now, opened_at=now)
+        an_episode(an_incident(status="proving"))
         done = an_incident(Verdict.VERIFIED, target=target, closed_at=now)
         an_action(done, status=Action.Status.DONE, by_person=True, helped=True)
 

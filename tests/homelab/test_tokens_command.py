@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from incidents.access import hash_token
-from incidents.models import Event, Token
+from incidents.models import Event, Role, Token
 
 pytestmark = pytest.mark.django_db
 
@@ -41,6 +41,20 @@ def test_a_name_says_something_and_not_too_much(name: str) -> None:
     with pytest.raises(CommandError, match="source wants 1 to 100 characters"):
         tokens("create", "nas", "--role", "ingest", "--source", name)
     assert not Token.objects.exists()
+
+
+def test_a_source_is_listed_of_those_that_may_send_alerts() -> None:
+    for role in Role.values:
+        tokens("create", f"my-{role}", "--role", role, "--source", "am-nas")
+    listed = {line.split()[1] for line in tokens("list").splitlines() if "am-nas" in line}
+    assert listed == {"ingest", "admin"}
+
+
+def test_it_is_said_that_a_token_is_shown_once_beside_the_answer() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    call_command("tokens", "create", "nas", "--role", "viewer", stdout=out, stderr=err)
+    assert len(out.getvalue().split()) == 1  # so that $(...) has the token alone
+    assert "shown only now" in err.getvalue()
 
 
 def test_a_name_is_taken_for_good() -> None:

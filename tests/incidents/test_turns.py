@@ -26,7 +26,7 @@ def test_a_turn_is_taken_once_until_its_time_is_over() -> None:
 def test_many_beats_do_not_multiply_hints(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.EMBEDDED = False
     sent: list[int] = []
-    monkeypatch.setattr(broker, "send", lambda task, pk: sent.append(pk))
+    monkeypatch.setattr(broker, "send", lambda task, pk, first: sent.append(pk))
     job = Job.objects.create(name="job")
     for _ in range(5):
         tasks.sweep_records()

@@ -27,7 +27,8 @@ def test_a_person_says_how_it_ended(operator: Api) -> None:
         "on the keyboard",
         "operator",
     )
-    assert Event.objects.filter(incident=incident, kind="annotated", actor="operator").exists()
+    said = Event.objects.get(incident=incident, kind="annotated", actor="operator")
+    assert said.text == "cause: the cat; note: on the keyboard; verdict: resolved_by_human"
 
 
 def test_an_annotation_may_change_one_thing_only(operator: Api) -> None:

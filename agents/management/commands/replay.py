@@ -16,7 +16,7 @@ from agents.agreement import Agreement, Summary, cheapest_right, compare, summar
 from agents.models import Step
 from agents.reasoners import against_money, prompts, rungs
 from agents.replay import PLAYBOOKS, Contender, NotRecorded, Replayed, recorded, replay
-from incidents.models import Incident
+from incidents.models import Incident, Verdict
 
 WORD = {True: "yes", False: "NO", None: "unknown"}
 TABLE = "{:30} {:>9} {:>9} {:>7} {:>9} {:>9} {:>10} {:>8}"
@@ -163,15 +163,28 @@ def _told(replayed: Replayed, agreement: Agreement) -> Iterator[str]:
         f"  same         action {WORD[agreement.same_action]}, certainty {WORD[agreement.same_certainty]}, "
         f"cause code {WORD[agreement.same_code]}, {_share(agreement.cause_words)} of the cause's words"
     )
-    person = agreement.person_words
-    wrote = "" if person is None else f", {person:.0%} of the words of the cause that a person wrote"
-    yield f"  right        {WORD[agreement.right]}: by the proof {WORD[agreement.proof]}{wrote}"
+    yield f"  right        {WORD[agreement.right]}{_by_what(agreement, replayed.incident)}"
     yield f"  tool calls   {replayed.asked}, {len(replayed.lacking)} of them are not in the recording"
     yield from (f"               not recorded: {each}" for each in replayed.lacking[:LACKING_SHOWN])
     spent = replayed.spent
     usd = "unknown price" if spent.usd is None else f"${spent.usd:.6f}"
     tokens = "tokens unknown" if spent.tokens is None else f"{spent.tokens} tokens"
     yield f"  took         {replayed.seconds:.2f} s, {spent.calls} model calls, {tokens}, {usd}"
+
+
+def _by_what(agreement: Agreement, incident: Incident) -> str:
+    """What says so: a proof, or the verdict where none saw anything, and the cause that a person wrote."""
+    said = []
+    if agreement.proof is not None:
+        false_alarm = incident.verdict == Verdict.FALSE_ALARM
+        said.append(
+            f"{'by the verdict false_alarm' if false_alarm else 'by the proof'} {WORD[agreement.proof]}"
+        )
+    if agreement.person_words is not None:
+        said.append(f"{agreement.person_words:.0%} of the words of the cause that a person wrote")
+    if not said and not agreement.right:
+        return " (nothing was proved, and no person wrote the cause)" if agreement.right is None else ""
+    return f": {', '.join(said)}"
 
 
 def _action(answer: dict[str, Any]) -> str:

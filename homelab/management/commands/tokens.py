@@ -12,6 +12,8 @@ from django.db import IntegrityError
 from incidents.access import create_token, revoke_token
 from incidents.models import Role, Token
 
+SENDERS = (Role.INGEST, Role.ADMIN)  # who may send alerts, which are told apart by their source
+
 
 class Command(BaseCommand):
     help = "Make, list and revoke API tokens. A token is shown once, when it is made."
@@ -46,6 +48,7 @@ class Command(BaseCommand):
         except IntegrityError as error:
             raise CommandError(f"there is a token called {name} already, maybe a revoked one") from error
         self.stdout.write(secret)
+        self.stderr.write(f"This is {name}'s token. It is shown only now: keep it.")
 
     def _revoke(self, name: str) -> None:
         token = Token.objects.filter(name=name).first()
@@ -61,7 +64,8 @@ class Command(BaseCommand):
                 f"{moment:%Y-%m-%d %H:%M}" if moment else ""
                 for moment in (token.created_at, token.revoked_at)
             )
-            self.stdout.write(row.format(token.name, token.role, token.source, made, revoked).rstrip())
+            source = token.source if token.role in SENDERS else ""
+            self.stdout.write(row.format(token.name, token.role, source, made, revoked).rstrip())
 
 
 def _who() -> str:
