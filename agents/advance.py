@@ -42,7 +42,7 @@ def advance(pk: int) -> None:
     ends = time.monotonic() + SHIFT_SECONDS
     step: Step | None = Step.queue.claim(pk, when_dead=_abandon)
     while step is not None:
-        with shift(ends) as mine:
+        with shift(step, ends) as mine:
             _advance(step)
         step = mine.following
 

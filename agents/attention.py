@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from django.db.models import Case, Exists, OuterRef, Q, When
 
+from agents import rehearsal
 from agents.again import WORKERS
 from agents.models import Action, Step
 from incidents.literal import Literal
@@ -18,7 +19,8 @@ Status = Incident.Status
 def is_left() -> Q:
     """Of incidents: watched only, nobody is at work, and an alert fires whose target was not mended.
 
-    A Healer that waits for its alert to heal itself is at work. What the sender resolved ends by itself.
+    A Healer that waits for its alert to heal itself is at work. What the sender resolved ends by itself, as a
+    test alert does.
     """
     open_run = {"run__incident": OuterRef("pk"), "run__finished_at": None}
     at_work = Step.objects.filter(**open_run, agent__in=WORKERS, state__in=LIVE)
@@ -29,7 +31,8 @@ def is_left() -> Q:
         step__run__finished_at=None,
     )
     unmended = Episode.objects.firing().filter(~Exists(mended), incident=OuterRef("pk"))
-    return Q(Exists(unmended), ~Exists(at_work), status=Literal(Status.PROVING), taken_over_at=None)
+    watched = Q(status=Literal(Status.PROVING), taken_over_at=None) & ~Q(source=rehearsal.SOURCE)
+    return watched & Q(Exists(unmended), ~Exists(at_work))
 
 
 def left_to_people(incident_ids: Collection[int]) -> set[int]:

@@ -206,13 +206,13 @@ def give_up(row: QueueRow, *, by: str) -> bool:
 
 @contextmanager
 def working(row: QueueRow) -> Iterator[None]:
-    """Record a crash on the row, and raise it again for the log. What would have followed is for others."""
+    """Record a crash on the row, and raise it again for the log."""
     try:
         with about(incident_id=getattr(row, "incident_id", None)):
             yield
     except Exception as error:
+        leases.drop(row, row.fence)  # nobody is at it, whether the database hears of that or not
         row.fail(f"{type(error).__name__}: {error}")
-        _leave_what_follows()
         raise
 
 
@@ -261,12 +261,18 @@ _shift: ContextVar[Shift | None] = ContextVar("shift", default=None)
 
 
 @contextmanager
-def shift(ends: float) -> Iterator[Shift]:
-    """Of this thread's work, the first row that it `may_go_on_with` is the worker's own."""
+def shift(row: QueueRow, ends: float) -> Iterator[Shift]:
+    """Work on a row. The first one that it `may_go_on_with` is the worker's own, too, unless it breaks."""
     mine = Shift(ends)
     token = _shift.set(mine)
     try:
         yield mine
+    except Exception:
+        leases.drop(row, row.fence)
+        if (following := mine.following) is not None:
+            leases.drop(following, following.fence)  # first, for the database may be what broke
+            following.postpone(seconds=0.0)
+        raise
     finally:
         _shift.reset(token)
 
@@ -288,13 +294,6 @@ def may_go_on_with(row: QueueRow) -> bool:
 def _go_on(mine: Shift, row: QueueRow) -> None:
     leases.take(row, row.fence)
     mine.following = row
-
-
-def _leave_what_follows() -> None:
-    """At once, and not only when the lease is over."""
-    mine = _shift.get()
-    if mine is not None and mine.following is not None:
-        mine.following.postpone(seconds=0.0)
 
 
 def hint(model: type[QueueRow], pk: int) -> None:

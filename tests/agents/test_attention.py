@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from agents import rehearsal
 from agents.models import Action, Step
 from incidents.models import Incident
 from incidents.wording import standing
@@ -73,6 +74,10 @@ def test_what_the_sender_resolved_ends_by_itself() -> None:
     incident = watched()
     incident.episodes.update(ends_at=timezone.now())
     assert standing(incident) == WATCHED
+
+
+def test_a_test_alert_ends_by_itself() -> None:
+    assert standing(watched(source=rehearsal.SOURCE)) == WATCHED
 
 
 def test_who_has_it_is_not_called_again() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from agents import audit, reasoners, services
 from agents.advance import advance
 from agents.models import CrewRun, Step
-from incidents import jobs, queue
+from incidents import jobs, leases, queue, rawsql
 from incidents.models import Event, Incident, Job, Notification
 from incidents.queue import State
 from tests.incidents.rows import an_incident
@@ -103,6 +104,25 @@ class _Slot:
 
     def __exit__(self, *_: object) -> None:
         """Nothing was taken."""
+
+
+def test_what_breaks_together_with_the_database_is_not_held_on_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the thread would renew its lease for minutes, and nobody could take it up."""
+    row = a_message()
+    taken = Notification.queue.claim(row.pk)
+
+    def gone(*_: object, **__: object) -> int:
+        raise OperationalError("the connection is lost")
+
+    def work() -> None:
+        with queue.working(taken):
+            raise RuntimeError("in the middle of it")
+
+    assert leases.renew() == 1
+    monkeypatch.setattr(rawsql, "change", gone)
+    with pytest.raises(OperationalError):
+        work()
+    assert leases.renew() == 0
 
 
 def test_a_recurring_job_that_died_is_tried_again_by_the_next_start() -> None:
