@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -113,16 +114,17 @@ def test_with_a_broker_that_talks_nonsense_it_accepts_and_works_afterwards(stage
 
 def test_with_damaged_answers_of_the_database_nothing_is_lost_or_kept_by_half(stage: Stage) -> None:
     before = processes(stage)
-    names = [f"Damaged{number}" for number in range(12)]
+    names: list[str] = []
+    answers: list[Any] = []
     stage.database.set("corrupt")
-    answers = []
-    for number, name in enumerate(names):
-        stage.database.seed = number
-        answers.append(stage.post(name))
+    while len(names) < 12 or all(status == 200 for status, _, _ in answers):
+        assert len(names) < 60, "no damage was noticed"
+        names.append(f"Damaged{len(names)}")
+        stage.database.seed = len(names)
+        answers.append(stage.post(names[-1]))
     print("beside a damaged database:", [status for status, _, _ in answers])
     stage.database.set("passing")
     assert {status for status, _, _ in answers} <= {200, 500, 503}, "the sender repeats what is 5xx, no other"
-    assert any(status != 200 for status, _, _ in answers), "no damage was noticed"
     assert max(seconds for _, seconds, _ in answers) < 8
     mine = "incidents_incident incident WHERE alert_name LIKE 'Damaged%%'"
     episode = "(SELECT 1 FROM incidents_episode WHERE incident_id = incident.id)"
